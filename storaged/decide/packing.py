@@ -27,7 +27,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.schema import objects
 from storaged.clock import DAY, SECOND
 from storaged.codecs.base import check_level
-from storaged.codecs.pack import NAME_BYTES, PART_BYTES
+from storaged.codecs.pack import LEVEL, NAME_BYTES, PART_BYTES
 from storaged.codecs.registry import PackLevels, compresses
 from storaged.config.quantities import (
     BadValueError,
@@ -48,7 +48,6 @@ from storaged.model import AUTO, PACK, CodecSpec
 SMALLEST: Final = 1 << 20  # bytes of content in a pack
 LARGEST: Final = 64 << 30  # below what an upload takes in parts of the least size
 MEMBERS: Final = 4  # of the largest objects that a pack takes, it holds at least so many
-LEVEL: Final = 3  # of zstd
 _SHARE: Final = 0.10
 _HOUR: Final = 3600 * SECOND
 _DEEPEST: Final = 64

@@ -7,8 +7,9 @@ from typing import TypeVar
 from humanize import naturalsize
 
 from storaged.clock import iso
+from storaged.codecs.pack import LEVEL
 from storaged.config.quantities import format_duration
-from storaged.decide.packing import LEVEL, PackSpec
+from storaged.decide.packing import PackSpec
 from storaged.decide.policy import Policy
 from storaged.model import AUTO, IDENTITY, CodecSpec, Fidelity
 from storaged.stores.schemes import leaving

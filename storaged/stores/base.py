@@ -19,7 +19,7 @@ from storaged.errors import StoreError
 from storaged.model import DEFAULT_CLASS, Origin
 from storaged.naming import OWN
 from storaged.stores.archives import Archives, NoArchives
-from storaged.stores.copies import CopySource
+from storaged.stores.copies import Copy, CopySource
 from storaged.stores.locks import Locks, NoLocks
 from storaged.stores.notes import Notes
 
@@ -238,6 +238,11 @@ class Store(Notes, Archives, Locks, Protocol):
         the identity that it must have. What is not told is to be opened by itself, if only to hear why."""
         ...
 
+    def opened(self, wanted: Mapping[str, str]) -> Mapping[str, Reader]:
+        """Of those of many things that are opened together for less than each by itself what reads them, by key, each
+        under the identity that `wanted` has for it. What is not told is to be opened by itself, if only to hear why."""
+        ...
+
     def alike(self, known: str, now: str) -> bool:
         """Whether two identities of one key tell of one stored thing, last written at one time: nothing says that its
         content was written between them, only its metadata or its names. No proof of equal content."""
@@ -292,6 +297,11 @@ class Store(Notes, Archives, Locks, Protocol):
         Raises SourceChanged where the source is another thing by now, ObjectNotFound, ObjectCold, AlreadyExists,
         VerificationFailed, StoreUnavailable: then it is not known whether it is there.
         """
+        ...
+
+    def copies(self, wanted: Sequence[Copy]) -> Mapping[str, Stat]:
+        """Of many such things those that the server made together for less than each by itself, within `near`: nothing
+        of it counts before that ends. What is not told is to be copied by itself, and may be there all the same."""
         ...
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
@@ -369,11 +379,19 @@ class OneClass(NoArchives, NoLocks):
         """None is had for less."""
         return {}
 
+    def opened(self, wanted: Mapping[str, str]) -> Mapping[str, Reader]:
+        """None is had for less."""
+        return {}
+
     def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
         raise StoreError(f"{key!r} is where there is one storage class only", key=key)
 
     def copy(self, key: str, new: New, source: CopySource) -> None:
         """There is no server that could."""
+
+    def copies(self, wanted: Sequence[Copy]) -> Mapping[str, Stat]:
+        """Nor here."""
+        return {}
 
     def clock_us(self) -> None:
         """It is this machine's."""

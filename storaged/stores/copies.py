@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from storaged.model import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +23,11 @@ class CopySource:
     version: str  # empty: it has none
     size: int
     checksum: str
+
+
+class Copy(NamedTuple):
+    """Of which thing a server is to make a new one, at which key; `origin` says whose attempt that is."""
+
+    key: str
+    origin: Origin
+    source: CopySource

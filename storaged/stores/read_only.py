@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 from storaged.errors import PermissionDenied
 from storaged.stores.archives import Warmed
 from storaged.stores.base import RESERVED, Deleted, New, Stat, Traits, Upload
-from storaged.stores.copies import CopySource
+from storaged.stores.copies import Copy, CopySource
 from storaged.stores.schemes import terms_of
 from storaged.stores.wrappers import StoreWrapper
 
@@ -24,6 +25,10 @@ class ReadOnly(StoreWrapper):
 
     def copy(self, key: str, new: New, source: CopySource) -> Stat:
         raise self._refusal(key)
+
+    def copies(self, wanted: Sequence[Copy]) -> Mapping[str, Stat]:
+        """None: who asks for each by itself is refused."""
+        return {}
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         raise self._refusal(key)

@@ -12,7 +12,7 @@ from storaged.clock import SECOND, Clock, timed
 from storaged.model import Origin
 from storaged.stores.archives import Warmed
 from storaged.stores.base import Deleted, Had, New, Reader, Skipped, Stat, Store, Upload, Wanted
-from storaged.stores.copies import CopySource
+from storaged.stores.copies import Copy, CopySource
 from storaged.stores.listed import Listed
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
@@ -151,6 +151,11 @@ class Throttled(StoreWrapper):
         self._budget.take()
         return _ThrottledReader(self._store.open(key, identity=identity), self._budget)
 
+    def opened(self, wanted: Mapping[str, str]) -> Mapping[str, Reader]:
+        found = self._store.opened(wanted)
+        self._budget.take(len(found))
+        return {key: _ThrottledReader(reader, self._budget) for key, reader in found.items()}
+
     def origin(self, key: str) -> Origin | None:
         self._budget.take()
         return self._store.origin(key)
@@ -164,6 +169,12 @@ class Throttled(StoreWrapper):
         """Its bytes count as those of an upload do: the server has them to write."""
         self._budget.take(nbytes=source.size)
         return self._store.copy(key, new, source)
+
+    def copies(self, wanted: Sequence[Copy]) -> Mapping[str, Stat]:
+        """What was copied counts, and whoever asks next waits for it: a store may copy none."""
+        found = self._store.copies(wanted)
+        self._budget.take(len(found), sum(one.source.size for one in wanted if one.key in found))
+        return found
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         self._budget.take()

@@ -13,7 +13,7 @@ from storaged.errors import AlreadyExists, StoragedError, Transient
 from storaged.model import Origin
 from storaged.stores.archives import Warmed
 from storaged.stores.base import Deleted, Folders, Had, New, Reader, Skipped, Stat, Store, Traits, Upload, Wanted
-from storaged.stores.copies import CopySource
+from storaged.stores.copies import Copy, CopySource
 from storaged.stores.listed import Listed, Lists
 from storaged.stores.locks import Protection
 from storaged.stores.notes import LARGEST_NOTE
@@ -51,6 +51,9 @@ class StoreWrapper(Lists):
     def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
         return self._store.contents(wanted)
 
+    def opened(self, wanted: Mapping[str, str]) -> Mapping[str, Reader]:
+        return self._store.opened(wanted)
+
     def alike(self, known: str, now: str) -> bool:
         return self._store.alike(known, now)
 
@@ -77,6 +80,9 @@ class StoreWrapper(Lists):
 
     def copy(self, key: str, new: New, source: CopySource) -> Stat | None:
         return self._store.copy(key, new, source)
+
+    def copies(self, wanted: Sequence[Copy]) -> Mapping[str, Stat]:
+        return self._store.copies(wanted)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         return self._store.delete(key, identity=identity, versions=versions)
@@ -266,6 +272,10 @@ class Retrying(StoreWrapper):
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return _RetryingReader(self._again(lambda: self._store.open(key, identity=identity)), self._again)
+
+    def opened(self, wanted: Mapping[str, str]) -> Mapping[str, Reader]:
+        found = self._again(lambda: self._store.opened(wanted))
+        return {key: _RetryingReader(reader, self._again) for key, reader in found.items()}
 
     def origin(self, key: str) -> Origin | None:
         return self._again(lambda: self._store.origin(key))

@@ -13,7 +13,7 @@ from storaged.errors import AlreadyExists
 from storaged.model import Origin
 from storaged.stores.archives import Warmed
 from storaged.stores.base import Deleted, Had, New, Reader, Skipped, Stat, Store, Upload, Wanted
-from storaged.stores.copies import CopySource
+from storaged.stores.copies import Copy, CopySource
 from storaged.stores.listed import Listed
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
@@ -152,6 +152,14 @@ class FaultyStore(StoreWrapper):
 
     def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
         """None: each is opened by itself, and fails by itself."""
+        return {}
+
+    def opened(self, wanted: Mapping[str, str]) -> Mapping[str, Reader]:
+        """None: each is opened by itself, and fails by itself."""
+        return {}
+
+    def copies(self, wanted: Sequence[Copy]) -> Mapping[str, Stat]:
+        """None: each is copied by itself, and fails by itself."""
         return {}
 
     def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:

@@ -78,6 +78,23 @@ class ReadingContract:
             with store.open(key) as reader:
                 assert found == (reader.read_at(0, 2_000), reader.metadata())
 
+    # MUST 5
+    def test_what_is_opened_together_reads_as_each_by_itself(
+        self, store: Store, raw_put: Put, raw_delete: Remove
+    ) -> None:
+        """Or none of it is, and never what is another thing by now."""
+        for number in range(12):
+            raw_put(f"a/{number:02}", b"x" * number)
+        wanted = {one.key: one.identity for one in store.list() if isinstance(one, Stat)}
+        raw_put("a/03", b"other")
+        raw_delete("a/04")
+        found = store.opened(wanted)
+        assert found.keys() <= wanted.keys() - {"a/03", "a/04"}
+        for key, together in found.items():
+            with together, store.open(key) as alone:
+                assert (together.stat, together.metadata()) == (alone.stat, alone.metadata())
+                assert together.read_at(0, 100) == alone.read_at(0, 100)
+
     def test_head_and_list_say_the_same_of_an_object(self, store: Store, raw_put: Put) -> None:
         raw_put("a/b", b"123")
         raw_put("empty", b"")

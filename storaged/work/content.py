@@ -140,12 +140,16 @@ def open_current(context: Context, seen: Seen) -> Slice:
         return open_replica(context, seen, replica)
     here = current(seen)
     try:
-        reader = context.store(here.place).open(here.key, identity=here.identity)
+        return original(context.store(here.place).open(here.key, identity=here.identity))
     except ObjectNotFound:
         kept = fallback(seen.placement)
         if kept is None or kept.edition != seen.placement.edition:
             raise
         return open_replica(context, seen, kept)
+
+
+def original(reader: Reader) -> Slice:
+    """The content of an original that was opened."""
     return Slice(reader, form(IDENTITY.name).open(reader), 0, reader.stat.size, plain=True)
 
 

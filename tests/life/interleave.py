@@ -18,7 +18,7 @@ from storaged.catalog.engine import Catalog
 from storaged.errors import AlreadyExists, ObjectNotFound
 from storaged.model import Origin
 from storaged.stores.base import Deleted, Had, New, Reader, Skipped, Stat, Store, Upload, Wanted
-from storaged.stores.copies import CopySource
+from storaged.stores.copies import Copy, CopySource
 from storaged.stores.listed import Listed
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import StoreWrapper, UploadWrapper
@@ -190,6 +190,12 @@ class InterleavedStore(StoreWrapper):
         self.process.before("open")
         return super().open(key, identity=identity)
 
+    def opened(self, wanted: Mapping[str, str]) -> Mapping[str, Reader]:
+        found = super().opened(wanted)
+        for _ in found:
+            self.process.before("open")
+        return found
+
     def origin(self, key: str) -> Origin | None:
         self.process.before("origin")
         return super().origin(key)
@@ -199,10 +205,21 @@ class InterleavedStore(StoreWrapper):
         return _Upload(super().create(key, new), self, key, new)
 
     def copy(self, key: str, new: New, source: CopySource) -> Stat | None:
+        self._before_copy(key, new, source)
+        return super().copy(key, new, source)
+
+    def copies(self, wanted: Sequence[Copy]) -> Mapping[str, Stat]:
+        """One after the other, so that something happens between two of them."""
+        found: dict[str, Stat] = {}
+        for one in wanted:
+            self._before_copy(one.key, New(one.origin.attempt, origin=one.origin), one.source)
+            found |= super().copies([one])
+        return found
+
+    def _before_copy(self, key: str, new: New, source: CopySource) -> None:
         inner = self.inner
         late = Landing("copy", key, new.attempt, inner.url, lambda: inner.copy(key, new, source))
         self.process.before("copy", lambda: late)
-        return super().copy(key, new, source)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         inner = self.inner

@@ -8,7 +8,8 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storaged.stores.s3.connections import Answer, Broken, Connections
+from storaged.stores.s3.connections import BESIDE, Answer, Broken, Connections, Request
 
 SILENT_S = 20.0
 Serve = Callable[[bytes], bytes | None]  # from the head of a request to all that is answered; None: hang up
@@ -101,8 +102,18 @@ def connected(answer: bytes | None, *, once: bool = False) -> Iterator[tuple[Con
         yield Connections(f"http://127.0.0.1:{server.port}", kept=4, authorities=None), server
 
 
+def asked(
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes | memoryview | None = None,
+    silent_s: float = SILENT_S,
+) -> Request:
+    return Request(method, target, headers, body, silent_s)
+
+
 def get(connections: Connections, most: int | None = None, method: str = "GET") -> Answer:
-    return connections.ask(method, "/a", {"Host": "lake"}, silent_s=SILENT_S, most=most)
+    return connections.ask(asked(method, "/a", {"Host": "lake"}), most=most)
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -195,10 +206,63 @@ def test_what_breaks_off_is_never_short(answer: bytes) -> None:
         get(connections)
 
 
+def test_what_one_request_set_is_taken_back_by_the_next() -> None:
+    """By itself, in another thread, where libcurl waits by itself, and side by side."""
+    requests: list[Request] = []
+    for method, body in [("GET", b""), ("PUT", b"body"), ("HEAD", b""), ("PUT", b""), ("GET", b"")] * (BESIDE // 2):
+        requests.append(asked(method, f"/{len(requests)}", {}, body))
+
+    def serve(head: bytes) -> bytes | None:
+        body = b"" if head.startswith(b"HEAD") else head.split()[1]
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(head.split()[1]) + body
+
+    wanted = [b"" if one.method == "HEAD" else one.target.encode() for one in requests]
+    sent = [(one.method, one.target, [len(one.body or b"")] * (one.method == "PUT")) for one in requests]
+    with serving(serve) as server, ThreadPoolExecutor(1) as other:
+        connections = Connections(f"http://127.0.0.1:{server.port}", kept=4, authorities=None)
+
+        def each() -> list[Answer | Broken]:
+            return [connections.ask(one) for one in requests]
+
+        def all_of_them() -> list[Answer | Broken]:
+            return connections.ask_all(requests)
+
+        for ask in (each, lambda: other.submit(each).result(), all_of_them):
+            server.asked.clear()
+            assert [one.data for one in ask() if isinstance(one, Answer)] == wanted
+            came = [(head.split()[0].decode(), head.split()[1].decode(), lengths_of(head)) for head in server.asked]
+            assert sorted(came) == sorted(sent)
+
+
+def lengths_of(head: bytes) -> list[int]:
+    lines = head.lower().splitlines()
+    return [int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length")]
+
+
+def test_what_has_no_answer_leaves_those_beside_it_alone() -> None:
+    def serve(head: bytes) -> bytes | None:
+        if b"/silent" in head:
+            return b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"
+        return None if b"/bye" in head else b"HTTP/1.1 204 Done\r\n\r\n"
+
+    words = {"/bye": "Empty reply", "/silent": "the last 1 seconds"}
+    with serving(serve) as server, ThreadPoolExecutor(1) as other:
+        connections = Connections(f"http://127.0.0.1:{server.port}", kept=4, authorities=None)
+        wanted = ["/a", "/bye", "/b", "/silent", "/c"]
+        found = connections.ask_all([asked("GET", target, {}, silent_s=1) for target in wanted])
+        assert [one.status for one in found if isinstance(one, Answer)] == [204] * 3
+        for target, one in zip(wanted, found, strict=True):
+            assert words.get(target, "204") in str(one)
+        for target, said in words.items():
+            with pytest.raises(Broken, match=said):
+                other.submit(connections.ask, asked("GET", target, {}, silent_s=1)).result()
+        assert [one.status for one in connections.ask_all([asked("GET", "/a", {})]) if isinstance(one, Answer)] == [204]
+
+
 def test_who_says_nothing_is_given_up() -> None:
     silent, words = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", "the last 1 seconds"
     with connected(silent) as (connections, _), pytest.raises(Broken, match=words):
-        connections.ask("GET", "/a", {}, silent_s=1)
+        connections.ask(asked("GET", "/a", {}, silent_s=1))
 
 
 def test_an_interrupt_ends_a_request_that_nobody_answers() -> None:
@@ -211,7 +275,7 @@ def test_an_interrupt_ends_a_request_that_nobody_answers() -> None:
         with connected(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n") as (connections, _):
             later.start()
             with pytest.raises(KeyboardInterrupt):
-                connections.ask("GET", "/a", {}, silent_s=600)
+                connections.ask(asked("GET", "/a", {}, silent_s=600))
     finally:
         later.join()
         signal.signal(signal.SIGUSR1, before)
@@ -234,7 +298,7 @@ def test_no_header_holds_another() -> None:
     with connected(b"HTTP/1.1 204 \r\n\r\n") as (connections, server):
         for value in ("a\r\nX-Other: b", "a\nb", "a\rb"):
             with pytest.raises(Broken, match="several lines"):
-                connections.ask("GET", "/a", {"X-One": value}, silent_s=SILENT_S)
+                connections.ask(asked("GET", "/a", {"X-One": value}))
         assert server.asked == []
 
 
@@ -265,7 +329,7 @@ def test_who_refuses_a_body_unread_says_why() -> None:
         thread = threading.Thread(target=refuse)
         thread.start()
         connections = Connections(f"http://127.0.0.1:{listening.getsockname()[1]}", kept=4, authorities=None)
-        answer = connections.ask("PUT", "/a", {}, memoryview(bytes(32 << 20)), silent_s=SILENT_S)
+        answer = connections.ask(asked("PUT", "/a", {}, memoryview(bytes(32 << 20))))
         thread.join()
     assert (answer.status, answer.data) == (403, b"why!")
 
@@ -368,8 +432,8 @@ def test_a_proxy_of_what_is_not_encrypted_is_told_the_whole_url(monkeypatch: pyt
     with serving(lambda _: HELLO) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         connections = Connections("http://lake.invalid:9000", kept=4, authorities=None)
-        asked = connections.ask("GET", "/a?x=1", {"Host": "lake.invalid:9000"}, silent_s=SILENT_S)
-        assert asked.data == b"hello"
+        answer = connections.ask(asked("GET", "/a?x=1", {"Host": "lake.invalid:9000"}))
+        assert answer.data == b"hello"
         assert proxy.asked[0].startswith(b"GET http://lake.invalid:9000/a?x=1 HTTP/1.1\r\nHost: lake.invalid:9000\r\n")
 
 

@@ -12,7 +12,8 @@ import pytest
 from storaged.errors import ObjectNotFound, VerificationFailed
 from storaged.stores.access import Opening
 from storaged.stores.base import New, Stat
-from storaged.stores.copies import CopySource
+from storaged.stores.copies import Copy, CopySource
+from storaged.stores.s3.connections import BESIDE
 from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.together import WORTH
 from storaged.testing.servers import MotoServer
@@ -35,6 +36,11 @@ def sent(tier: S3Store, source: CopySource, key: str, what: New) -> Stat | None:
     return made
 
 
+def beside(tier: S3Store, source: CopySource, key: str, what: New) -> Stat | None:
+    assert what.origin is not None
+    return tier.copies([Copy(key, what.origin, source)]).get(key)
+
+
 @pytest.fixture
 def tier(moto: MotoServer, bucket: str) -> S3Store:
     return S3Store(f"s3://{bucket}/cold", Opening(access=moto.access))
@@ -51,7 +57,7 @@ def source(moto: MotoServer, s3_user: Any, bucket: str, tier: S3Store) -> CopySo
 
 # MUST 4
 @pytest.mark.parametrize("between", [0, 40])
-@pytest.mark.parametrize(("make", "put"), [(copied, "CopyObject"), (sent, "PutObject")])
+@pytest.mark.parametrize(("make", "put"), [(copied, "CopyObject"), (beside, "CopyObject"), (sent, "PutObject")])
 def test_what_is_made_of_neighbours_is_looked_at_by_a_listing_where_they_end(
     tier: S3Store, source: CopySource, moto: MotoServer, s3_user: Any, bucket: str, make: Make, put: str, between: int
 ) -> None:
@@ -70,13 +76,13 @@ def test_what_is_made_of_neighbours_is_looked_at_by_a_listing_where_they_end(
     assert asked == {put: WORTH, "ListObjectsV2": 1, **({"HeadObject": WORTH - 1} if between else {})}
     assert told == {key: tier.head(key) for key in made}
     assert make is sent or made == told
-    assert {bool(stat and stat.identity) for stat in made.values()} == {make is copied}
+    assert {bool(stat and stat.identity) for stat in made.values()} == {make is not sent}
     assert tier.identities(list(made)) == {key: tier.identity(key) for key in reached}
     assert tier.identities(list(made)[1:]) == {}, "a listing would cost more"
 
 
 # MUST 4
-@pytest.mark.parametrize("make", [copied, sent])
+@pytest.mark.parametrize("make", [copied, beside, sent])
 @pytest.mark.parametrize("copies", [1, WORTH])
 @pytest.mark.parametrize("instead", [b"other!" * 700, b"", None])
 def test_where_neighbours_end_what_is_not_there_as_it_was_told_is_said(
@@ -94,3 +100,40 @@ def test_where_neighbours_end_what_is_not_there_as_it_was_told_is_said(
     stat = sent(tier, source, *new())
     assert stat is not None
     assert stat == tier.head(stat.key)
+
+
+# MUST 2, MUST 5
+def test_of_copies_side_by_side_none_is_of_another_thing_or_onto_another(
+    tier: S3Store, source: CopySource, moto: MotoServer, s3_user: Any, bucket: str
+) -> None:
+    """What is refused is left out, and those beside it are made."""
+    wanted = [Copy(key, what.origin, source) for key, what in (new() for _ in range(BESIDE + 3)) if what.origin]
+    wanted[1] = wanted[1]._replace(source=replace(source, etag="0" * 32))
+    s3_user.put_object(Bucket=bucket, Key=f"cold/{wanted[2].key}", Body=b"mine")
+    right = {one.key for number, one in enumerate(wanted) if number not in (1, 2)}
+    moto.clear_log()
+    with tier.near() as told:
+        made = tier.copies(wanted)
+    assert Counter(r.operation for r in moto.log())["CopyObject"] == len(wanted)
+    assert made.keys() == right
+    assert made == told == {key: tier.head(key) for key in right}
+    assert {tier.origin(one.key) for one in wanted if one.key in right} == {
+        replace(one.origin, mtime_us=0) for one in wanted if one.key in right
+    }
+    assert s3_user.get_object(Bucket=bucket, Key=f"cold/{wanted[2].key}")["Body"].read() == b"mine"
+    with pytest.raises(ObjectNotFound):
+        tier.head(wanted[1].key)
+    assert tier.copies(wanted) == {}, "outside of `near` nothing would look at them"
+
+
+def test_originals_are_opened_side_by_side(moto: MotoServer, s3_user: Any, bucket: str, tier: S3Store) -> None:
+    for number in range(BESIDE + 3):
+        s3_user.put_object(Bucket=bucket, Key=f"cold/{number:02}", Body=b"x" * number)
+    wanted = {one.key: one.identity for one in tier.list() if isinstance(one, Stat)}
+    s3_user.put_object(Bucket=bucket, Key="cold/03", Body=b"other")
+    s3_user.delete_object(Bucket=bucket, Key="cold/04")
+    moto.clear_log()
+    found = tier.opened(wanted)
+    assert {r.operation for r in moto.log()} == {"HeadObject"}
+    assert found.keys() == wanted.keys() - {"03", "04"}
+    assert {key: len(reader.read_at(0, 100)) for key, reader in found.items()} == {key: int(key) for key in found}

@@ -24,6 +24,7 @@ from storaged.model import Origin
 
 FRAME: Final = 128 * 1024  # bytes of tar in a frame: see docs/adr/0039-packs.md for what others cost
 HELD: Final = 4 * 1024 * 1024  # bytes: a member up to this size is held until it is known whether it stays
+LEVEL: Final = 3  # of zstd, where nobody says another
 SIZE: Final = 100 << 30  # bytes of tar: what is larger could have more frames than a reader takes
 
 Still = Callable[[str], bool]

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ from storaged.model import Origin
 from storaged.naming import named_by
 from storaged.stores.base import New, Stat
 from storaged.stores.checksums import algorithm_of
-from storaged.stores.copies import CopySource
+from storaged.stores.copies import Copy, CopySource
 from storaged.stores.origins import parse_origin, text_within
 from storaged.stores.s3.checksums import Algorithm, told
 from storaged.stores.s3.classes import STANDARD
@@ -56,8 +57,7 @@ def copy(
 ) -> Stat:
     """`made`: takes what may be looked at later. Raises as `Store.copy` does."""
     full = session.key(name)
-    origin = new.origin or Origin("", new.attempt, "", "", 0, "")
-    text = text_within(replace(origin, mtime_us=0), MOST - len(META))
+    text = _text(new.origin or Origin("", new.attempt, "", "", 0, ""))
     if not (how.creates and named_by(new.attempt, name)):
         _must_be_vacant(session, name, full)
     try:
@@ -72,6 +72,34 @@ def copy(
 
     stat = _told(answer, name, source, storage_class)
     return stat if stat and made and made.later(full, look, stat.__eq__) else look()
+
+
+def copies(
+    session: S3Session, wanted: Mapping[str, Copy], *, how: Copies, storage_class: str, made: Made
+) -> Mapping[str, Stat]:
+    """The same of some names side by side, each of which nobody but its attempt writes to, where the server refuses to
+    copy onto a taken key. Only what is told is looked at when `near` ends."""
+    headers = {
+        session.key(name): _headers(one.source, how.form, _text(one.origin), creating=True, storage_class=storage_class)
+        for name, one in wanted.items()
+    }
+    within_s = max((one.source.size for one in wanted.values()), default=0) / _SLOWEST
+    answers = session.wire.copies(headers, within_s=within_s)
+    found: dict[str, Stat] = {}
+    for name, one in wanted.items():
+        full = session.key(name)
+        stat = _told(answers[full], name, one.source, storage_class) if full in answers else None
+        if stat and made.later(full, partial(_looked, session, name, one), stat.__eq__):
+            found[name] = stat
+    return found
+
+
+def _looked(session: S3Session, name: str, one: Copy) -> Stat:
+    return _proven(session, name, session.wire.head(session.key(name)), one.origin.attempt, one.source)
+
+
+def _text(origin: Origin) -> str:
+    return text_within(replace(origin, mtime_us=0), MOST - len(META))
 
 
 def _told(answer: str, name: str, source: CopySource, storage_class: str) -> Stat | None:
@@ -106,6 +134,19 @@ def copied(
 ) -> str:
     """The request alone, and the document of its answer. `algorithm`: of the copy's checksum, where it shall not be the
     source's. Raises SourceChanged where a condition fails, of whichever end."""
+    headers = _headers(source, form, text, creating=creating, algorithm=algorithm, storage_class=storage_class)
+    return session.wire.copy(full, headers, within_s=source.size / _SLOWEST)
+
+
+def _headers(
+    source: CopySource,
+    form: str,
+    text: str,
+    *,
+    creating: bool,
+    algorithm: Algorithm | None = None,
+    storage_class: str,
+) -> dict[str, str]:
     version = f"?versionId={quote(source.version, safe='~')}" if source.version else ""
     headers = {
         "x-amz-copy-source": quote(f"{source.bucket}/{source.key}", safe="/~") + version,
@@ -119,7 +160,7 @@ def copied(
         headers["If-None-Match"] = "*"
     if storage_class != STANDARD:
         headers["x-amz-storage-class"] = storage_class
-    return session.wire.copy(full, headers, within_s=source.size / _SLOWEST)
+    return headers
 
 
 def _proven(session: S3Session, name: str, found: Head, attempt: str, source: CopySource) -> Stat:

@@ -30,6 +30,7 @@ class S3Reader:
         self._parts = parts(stat.identity)
         self._stat = stat
         self._closed = False
+        self._metadata: Mapping[str, str] | None = None
 
     @property
     def stat(self) -> Stat:
@@ -74,7 +75,9 @@ class S3Reader:
     def metadata(self) -> Mapping[str, str]:
         """Headers, user metadata, tags, encryption, as they were when it was opened. Raises PermissionDenied,
         StoreError where the store does not tell all of it."""
-        return metadata_of(self._session, self._stat.key, self._found, locks=self._locks())
+        if self._metadata is None:  # some of it takes requests
+            self._metadata = metadata_of(self._session, self._stat.key, self._found, locks=self._locks())
+        return self._metadata
 
     @property
     def copy_source(self) -> CopySource:

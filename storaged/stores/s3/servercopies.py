@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import abc
 import threading
+from collections.abc import Mapping, Sequence
 
 from storaged.errors import PermissionDenied, StoreError
+from storaged.naming import named_by
 from storaged.stores.access import Opening
 from storaged.stores.base import New, Stat
-from storaged.stores.copies import CopySource
+from storaged.stores.copies import Copy, CopySource
 from storaged.stores.keys import check_attempt
 from storaged.stores.locks import Protection, Versioning
 from storaged.stores.s3 import copying, probe, together
@@ -54,6 +56,30 @@ class ServerCopies(abc.ABC):
             if isinstance(error, PermissionDenied) or type(error) is StoreError:
                 return None  # of this one alone: it may be encrypted with a key that is not ours to use here
             raise
+
+    def copies(self, wanted: Sequence[Copy]) -> Mapping[str, Stat]:
+        """CopyObjects side by side, of things in one bucket that such a server copies."""
+        made = self._later
+        if made is None or not wanted or not all(map(self._copied_here, wanted)):
+            return {}
+        try:
+            how = self._how_it_copies(wanted[0].source)
+        except StoreError:
+            return {}  # who asks for the first by itself hears why
+        if how is None or not how.creates:
+            return {}
+        names = {self._name(one.key): one for one in wanted}
+        found = copying.copies(self._session, names, how=how, storage_class=self._how.storage_class, made=made)
+        return {names[name].key: stat for name, stat in found.items()}
+
+    def _copied_here(self, one: Copy) -> bool:
+        source = one.source
+        return (
+            bool(source.checksum)
+            and source.server == self._session.server
+            and source.size <= copying.LARGEST
+            and named_by(check_attempt(one.origin.attempt), one.key)
+        )
 
     @property
     def _later(self) -> together.Made | None:

@@ -21,7 +21,7 @@ from awscrt.auth import (
 from awscrt.http import HttpHeaders, HttpRequest
 from botocore.credentials import ReadOnlyCredentials
 
-from storaged.clock import to_datetime
+from storaged.clock import SECOND, to_datetime
 
 # The body is left out of the signature, as every SDK does over TLS. What arrived is proven by a checksum that the store
 # computes, or by reading it back.
@@ -40,20 +40,25 @@ def signed(
 ) -> dict[str, str]:
     """These headers and those that sign the request. `target`: path and query as they are sent, quoted."""
     request = HttpRequest(method, target, HttpHeaders([*headers.items(), ("Host", host)]))
-    config = AwsSigningConfig(
+    aws_sign_request(request, _config(by, region, now_us // SECOND)).result()
+    return dict(request.headers)
+
+
+@lru_cache(maxsize=64)
+def _config(by: ReadOnlyCredentials, region: str, second: int) -> AwsSigningConfig:
+    """A signature tells whole seconds since 1970, so that many requests have the same."""
+    return AwsSigningConfig(
         algorithm=AwsSigningAlgorithm.V4,
         signature_type=AwsSignatureType.HTTP_REQUEST_HEADERS,
         credentials_provider=_provider(by.access_key, by.secret_key, by.token),
         region=region,
         service="s3",
-        date=to_datetime(now_us),
+        date=to_datetime(second * SECOND),
         use_double_uri_encode=False,
         should_normalize_uri_path=False,
         signed_body_value=_UNSIGNED,
         signed_body_header_type=AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
     )
-    aws_sign_request(request, config).result()
-    return dict(request.headers)
 
 
 @lru_cache(maxsize=16)

@@ -133,7 +133,19 @@ class S3Store(Lists, deletes.Deletes, Neighbours, ServerCopies):
         return listing.list_folder(self._session, prefix, most)
 
     def open(self, key: str, *, identity: str | None = None) -> S3Reader:
-        found = self._head(key)
+        return self._reader(key, self._head(key), identity)
+
+    def opened(self, wanted: Mapping[str, str]) -> Mapping[str, S3Reader]:
+        """By HEADs side by side."""
+        full = {self._session.key(self._name(key)): key for key in wanted}
+        readers: dict[str, S3Reader] = {}
+        for name, found in self._session.wire.heads(list(full)).items():
+            key = full[name]
+            with contextlib.suppress(StoreError):  # who opens it by itself hears why
+                readers[key] = self._reader(key, found, wanted[key])
+        return readers
+
+    def _reader(self, key: str, found: Head, identity: str | None) -> S3Reader:
         stat = found.stat(key)
         if identity is not None and stat.identity != identity:
             raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)

@@ -6,7 +6,7 @@ decides: place, region, credentials.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
@@ -17,7 +17,7 @@ from storaged.clock import SECOND, SystemClock
 from storaged.errors import StoreUnavailable
 from storaged.stores.base import Stat
 from storaged.stores.s3.classes import STANDARD
-from storaged.stores.s3.connections import Answer, Broken, Connections
+from storaged.stores.s3.connections import Answer, Broken, Connections, Request
 from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import answer_error
 from storaged.stores.s3.identity import identity_of
@@ -29,6 +29,7 @@ TRIES: Final = 3
 META: Final = "storaged-origin"  # as the session's operations name it
 ORIGIN: Final = f"x-amz-meta-{META}"
 
+_SUMMED: Final = {"x-amz-checksum-mode": "ENABLED"}
 _DOCUMENT: Final = 1 << 20  # bytes that a document takes at most
 _USUAL: Final = {"http": ":80", "https": ":443"}  # ports that no Host tells
 _SAFE: Final = "/~"  # what stays as it is in the path of a request; S3 wants all else quoted
@@ -129,7 +130,12 @@ class Wire:
 
     def head(self, key: str) -> Head:
         """Of a full key, with the checksum that the store keeps. Raises ObjectNotFound and other StoreErrors."""
-        return Head(self._send("HEAD", key, {"x-amz-checksum-mode": "ENABLED"}).headers)
+        return Head(self._send("HEAD", key, _SUMMED).headers)
+
+    def heads(self, keys: Sequence[str]) -> Mapping[str, Head]:
+        """The same of some full keys, side by side. What is not told is to be asked for by itself."""
+        asked = [self._request("HEAD", key, _SUMMED) for key in keys]
+        return {key: Head(found.headers) for key, found in zip(keys, self._all(asked), strict=True) if found}
 
     def get(
         self, key: str, *, span: tuple[int, int] | None = None, condition: str = "", version: str = ""
@@ -177,6 +183,21 @@ class Wire:
 
         return again(copy)
 
+    def copies(self, wanted: Mapping[str, Mapping[str, str]], *, within_s: float) -> Mapping[str, str]:
+        """The same of some full keys, with the headers of each, side by side. Of what is not told it is not known
+        whether it is there."""
+        asked = [self._request("PUT", key, headers, more_s=within_s) for key, headers in wanted.items()]
+        return {
+            key: found.data.decode(errors="replace")
+            for key, found in zip(wanted, self._all(asked), strict=True)
+            if found and b"<Error>" not in found.data
+        }
+
+    def _all(self, asked: Sequence[Request]) -> list[Answer | None]:
+        """What these were answered; None: not, or with a refusal."""
+        found = self._connections.ask_all(asked)
+        return [one if isinstance(one, Answer) and one.status < 300 else None for one in found]
+
     def _send(
         self,
         method: str,
@@ -204,6 +225,27 @@ class Wire:
         more_s: float = 0.0,
         creating: bool = False,
     ) -> Answer:
+        request = self._request(method, key, headers, query=query, body=body, more_s=more_s)
+        try:
+            found = self._connections.ask(request, most=most)
+        except Broken as error:
+            name = self._session.name(key)
+            raise StoreUnavailable(f"{name!r}: {error}", key=name) from error
+        if found.status >= 300:
+            self._refuse(found.status, found, key, creating=creating)
+        return found
+
+    def _request(
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        *,
+        query: str = "",
+        body: bytes | memoryview | None = None,
+        more_s: float = 0.0,
+    ) -> Request:
+        """With its signature."""
         session = self._session
         target = "/" + quote(key, safe=_SAFE) + (f"?{query}" if query else "")
         told = signed(
@@ -215,14 +257,7 @@ class Wire:
             region=session.region,
             now_us=SystemClock().now_us(),
         )
-        try:
-            found = self._connections.ask(method, target, told, body, silent_s=self._timeout_s + more_s, most=most)
-        except Broken as error:
-            name = session.name(key)
-            raise StoreUnavailable(f"{name!r}: {error}", key=name) from error
-        if found.status >= 300:
-            self._refuse(found.status, found, key, creating=creating)
-        return found
+        return Request(method, target, told, body, self._timeout_s + more_s)
 
     def _refuse(self, status: int, found: Answer, key: str, *, creating: bool = False) -> NoReturn:
         said = found.data.decode(errors="replace") or f"<Code>{status}</Code>"

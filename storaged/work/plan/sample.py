@@ -16,10 +16,10 @@ from storaged.catalog.refused import Refused
 from storaged.catalog.schema import datasets, objects
 from storaged.catalog.schema_totals import object_totals
 from storaged.codecs.base import Content
-from storaged.codecs.pack import Member, Packer, why_not
+from storaged.codecs.pack import LEVEL, Member, Packer, why_not
 from storaged.codecs.registry import Choice, Sampled, choose, preferred, sampled
 from storaged.decide.kinds import DENSE
-from storaged.decide.packing import LEVEL, PackSpec, shrinks
+from storaged.decide.packing import PackSpec, shrinks
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.selection import KindChoice

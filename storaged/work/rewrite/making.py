@@ -16,9 +16,10 @@ from storaged.clock import Timings
 from storaged.codecs.registry import Sampled
 from storaged.errors import LeaseLost, StoragedError
 from storaged.model import ItemState
-from storaged.stores.base import Stat
+from storaged.stores.base import Reader, Stat
 from storaged.work.context import Context
 from storaged.work.packs import OpenPacks, Span, by_place
+from storaged.work.rewrite.beside import side_by_side
 from storaged.work.rewrite.bring_back import bring_back
 from storaged.work.rewrite.choose import choose, sample, samples
 from storaged.work.rewrite.derive import derive, derives
@@ -92,15 +93,15 @@ class Making:
         return choose(self.context, job_id, found, outcomes, self.timings.recording(CATALOG))
 
     def _staged(self, items: Sequence[Item], packs: OpenPacks) -> Iterator[tuple[Item, Staged | ItemOutcome]]:
-        def one(item: Item) -> Staged | ItemOutcome:
-            make = derive if derives(item) else stage
-            return self.tried(item, partial(make, self.context, item, executor=self.frames, packs=packs))
+        def one(item: Item, reader: Reader | None = None) -> Staged | ItemOutcome:
+            how = partial(derive) if derives(item) else partial(stage, reader=reader)
+            return self.tried(item, partial(how, self.context, item, executor=self.frames, packs=packs))
 
         def act(neighbours: Sequence[Item]) -> list[Staged | ItemOutcome]:
             if isinstance(neighbours[0].to, ToRoot):
                 found = bring_back(self.context, neighbours, self.tried, executor=self.frames, packs=packs)
             else:
-                found = [one(item) for item in neighbours]
+                found = side_by_side(self.context, neighbours, self.tried, one)
             return rechecked(self.context, neighbours, found, self.tried)
 
         recording = self.timings.recording

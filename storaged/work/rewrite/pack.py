@@ -21,8 +21,7 @@ from storaged.catalog.members import Members
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.clock import Timings, timed
 from storaged.codecs.base import Encoded
-from storaged.codecs.pack import HELD, Member, NotPackable, Packed, Packer
-from storaged.decide.packing import LEVEL
+from storaged.codecs.pack import HELD, LEVEL, Member, NotPackable, Packed, Packer
 from storaged.errors import LeaseLost, RefusedByGuard, SourceChanged, StoragedError, VerificationFailed
 from storaged.model import PACK, ItemState, Origin
 from storaged.stores.base import New, Stat

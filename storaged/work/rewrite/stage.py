@@ -26,11 +26,12 @@ from storaged.model import (
     Origin,
     RawState,
 )
-from storaged.stores.base import New, Stat, Store
+from storaged.stores.base import New, Reader, Stat, Store
 from storaged.stores.checksums import algorithm_of
+from storaged.stores.copies import CopySource
 from storaged.stores.locks import locked_words
 from storaged.work.claims import Place
-from storaged.work.content import Slice, known_digest, open_current, stored_digest, summed
+from storaged.work.content import Slice, known_digest, open_current, original, stored_digest, summed
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.packs import OpenPacks, in_pack
@@ -89,9 +90,17 @@ class Written:
     proven: bool
 
 
-def stage(context: Context, item: Item, *, executor: Executor | None = None, packs: OpenPacks | None = None) -> Staged:
+def stage(
+    context: Context,
+    item: Item,
+    *,
+    executor: Executor | None = None,
+    packs: OpenPacks | None = None,
+    reader: Reader | None = None,
+) -> Staged:
     """Write the attempt's blob into its tier from the object's current place and prove it. Changes nothing in the
-    catalog. `packs`: those of its job. Its source is to be looked at once more: see `rechecked`.
+    catalog. `packs`: those of its job; `reader`: of the original, where that is open. Its source is to be looked at
+    once more: see `rechecked`.
 
     Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog, and VerificationFailed if what
     was stored is not what was read, RefusedByGuard where it could not be proven.
@@ -99,7 +108,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
     store = target(context, item)
     may_be_proven(store, item.seen.placement.name)
     with contextlib.ExitStack() as held:
-        written = write(context, item, held, executor=executor, packs=packs)
+        written = write(context, item, held, executor=executor, packs=packs, reader=reader)
     return prove(context, item, written)
 
 
@@ -117,6 +126,7 @@ def write(
     executor: Executor | None,
     packs: OpenPacks | None,
     ready: Callable[[], None] = lambda: None,
+    reader: Reader | None = None,
 ) -> Written:
     """Write what an attempt makes, from the object's current place. The upload ends with `held`. `ready`: is asked
     right before it becomes visible, and may raise. Raises as `stage` does."""
@@ -125,18 +135,8 @@ def write(
     tier, spec = tier_of(item.to), codec_of(item.to)
     encoder = codec(spec.name)
     given_back = p.metadata if tier is None else None
-    origin = Origin(
-        context.identity.catalog,
-        item.attempt,
-        p.dataset,
-        p.name,
-        p.generation,
-        current(seen).identity,
-        p.size,
-        p.mtime_us,
-        p.digest,
-    )
-    with opened(context, item, packs) as source:
+    origin = origin_of(context, item)
+    with opened(context, item, packs, reader) as source:
         metadata = metadata_of(context, item, source)
         if tier is not None and (copied := _copied(store, item, source, origin)):
             stat, encoded = copied
@@ -191,20 +191,48 @@ def prove(context: Context, item: Item, written: Written) -> Staged:
     return Staged(item.aim, form, written.stat, encoded, written.metadata, encoded.digest, opened=written.source)
 
 
+def origin_of(context: Context, item: Item) -> Origin:
+    """What a blob says of itself."""
+    p = item.seen.placement
+    return Origin(
+        context.identity.catalog,
+        item.attempt,
+        p.dataset,
+        p.name,
+        p.generation,
+        current(item.seen).identity,
+        p.size,
+        p.mtime_us,
+        p.digest,
+    )
+
+
 def _copied(store: Store, item: Item, source: Slice, origin: Origin) -> tuple[Stat, Encoded] | None:
     """What the store made of the object's content by itself, and proved by its own checksums of both: its bytes do not
     come through here, so that no digest of theirs becomes known. None: it goes through here. Raises as `Store.copy`."""
+    of = copy_source(item, source)
+    if of is None:
+        return None
+    with timed("copy"):
+        stat = store.copy(item.key, New(item.attempt, size=of.size, origin=origin), of)
+    return None if stat is None else (stat, encoded_as(item, of, origin))
+
+
+def copy_source(item: Item, source: Slice) -> CopySource | None:
+    """What a server may copy, where the object is to be stored as it is; None: nothing."""
     p, of = item.seen.placement, source.copy_source
     if codec_of(item.to) != IDENTITY or of is None:
         return None
     known = known_digest(item.seen, p.current or p.raw)
     if algorithm_of(known) and known != of.checksum:  # nobody of ours has read it since it was copied before
         return None
-    with timed("copy"):
-        stat = store.copy(item.key, New(item.attempt, size=p.size, origin=origin), of)
-    if stat is None:
-        return None
-    return stat, Encoded(p.size, p.digest, p.size, p.digest or of.checksum, b"", origin)
+    return of
+
+
+def encoded_as(item: Item, of: CopySource, origin: Origin) -> Encoded:
+    """What is known of content that a server copied."""
+    p = item.seen.placement
+    return Encoded(p.size, p.digest, p.size, p.digest or of.checksum, b"", origin)
 
 
 def at_once(source: Content) -> InMemory:
@@ -225,13 +253,17 @@ class Timed:
             return self.content.read_at(offset, length)
 
 
-def opened(context: Context, item: Item, packs: OpenPacks | None = None) -> Slice:
-    """The content of an item's object at its current place. Raises RefusedByGuard where moving it would free nothing,
-    SourceChanged where it has another size than the catalog holds, and as `open_current` does."""
+def opened(context: Context, item: Item, packs: OpenPacks | None = None, reader: Reader | None = None) -> Slice:
+    """The content of an item's object at its current place; `reader`: of its original, where that is open. Raises
+    RefusedByGuard where moving it would free nothing, SourceChanged where it has another size than the catalog holds,
+    and as `open_current` does."""
     p = item.seen.placement
     with timed("source"):
         _not_locked(context, item)
-        source = packs.current(item.seen) if packs else open_current(context, item.seen)
+        if reader is not None:
+            source = original(reader)
+        else:
+            source = packs.current(item.seen) if packs else open_current(context, item.seen)
     if source.size != p.size:
         source.close()
         raise SourceChanged(f"{p.name} has {source.size} bytes, the catalog holds {p.size}", key=p.name)
