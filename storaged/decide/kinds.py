@@ -71,7 +71,7 @@ class Kind:
 KINDS: Final = (
     Kind("delta", "a Delta table", "deltalake 1.6", "_delta_log/**"),
     Kind("hudi", "a Hudi table", "", ".hoodie/**"),
-    Kind("iceberg", "an Iceberg table", "pyiceberg 0.12", *_ICEBERG),
+    Kind("iceberg", "an Iceberg table", "pyiceberg 0.12", *_ICEBERG, through="pyiceberg 0.12"),
     Kind("lance", "a Lance table", "pylance 14.0", "_versions/*.manifest", "_transactions/*.txn"),
     Kind("kerchunk", "a set of kerchunk references", "kerchunk", ".zmetadata + */refs.#.parq"),
     Kind("icechunk", "an Icechunk repository", "icechunk 1.1", *_ICECHUNK),

@@ -97,3 +97,24 @@ def test_undo_does_not_say_that_it_goes_back_once_its_grace_is_over(lake: Lake) 
     assert "its grace is over and the source is released; `storagectl restage --to-root` writes it back" in answer.err
     lake.good("restage", "--to-root", "lake/array.zarr")
     assert [row["tiers"] for row in listed_of(lake)] == [["hot"]]
+
+
+def test_undo_of_a_whole_says_at_once_which_part_stays_as_its_user_wrote_it(lake: Lake) -> None:
+    lake.good("catalog", "create")
+    lake.write("array.zarr/zarr.json", "array.zarr/c.csv")
+    lake.good("scan")
+    lake.policy(WHOLE)
+    lake.good("plan")
+    lake.good("apply", "1", "--yes")
+    lake.write("array.zarr/c.csv", rows=3_000)
+    ahead = lake.good("undo", "lake/array.zarr", "--dry-run", "--json").json
+    assert (ahead["done"], [row["object"] for row in ahead["refused"]]) == (
+        ["lake/array.zarr/zarr.json"],
+        ["lake/array.zarr/c.csv"],
+    )
+    assert ahead["refused"][0]["reason"] == "its user wrote it anew at its original key: that stays"
+    answer = lake.ctl("undo", "lake/array.zarr")
+    assert answer.code == 3
+    assert "1 object of 2 left as before" in answer.err
+    assert "lake/array.zarr/c.csv  it is at its original key already, as it was written" in answer.out
+    assert [row["tiers"] for row in listed_of(lake)] == [["hot"]]

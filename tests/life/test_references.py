@@ -101,6 +101,7 @@ def test_what_references_name_keeps_its_path_and_everybody_says_so(lake: Stage) 
 
 
 # MUST 11
+@pytest.mark.on_both
 def test_a_reference_that_changes_or_goes_lets_go_of_what_it_does_not_name(lake: Stage) -> None:
     a_scene(lake, "a.nc", "b.nc")
     lake.write("refs/all.json", references_to([url(lake, "b.nc"), url(lake, "c.nc")]))
@@ -268,6 +269,30 @@ def test_what_virtual_chunks_of_icechunk_name_is_held_as_long_as_their_manifest_
     lake.delete(KEY)
     lake.rescan()
     assert held(lake)["a.nc"] is None
+
+
+def configured(root: str) -> bytes:
+    """As a repository of Icechunk's version 1 saves its containers."""
+    return f"virtual_chunk_containers:\n  {root}:\n    {{name: forecasts, url_prefix: '{root}'}}\n".encode()
+
+
+@pytest.mark.on_both
+def test_what_a_container_of_icechunk_stands_for_is_followed_and_asked_anew_by_each_scan(lake: Stage) -> None:
+    for name in ("a/x.nc", "b/x.nc"):
+        lake.write(name, text(name))
+    root = lake.context.dataset("lake").root
+    lake.write(KEY, manifest(["vcc://forecasts/x.nc"]))
+    lake.scan()
+    lake.days(30)
+    assert [held(lake)[name] for name in ("a/x.nc", "b/x.nc")] == ["unread", "unread"]
+    assert "'forecasts', which its repository's saved configuration lacks" in known(lake)[0].unread
+    for named, free in (("a/x.nc", "b/x.nc"), ("b/x.nc", "a/x.nc")):
+        lake.write("notes/repo/config.yaml", configured(f"{root}/{named[:2]}"))
+        lake.rescan()
+        assert (held(lake)[named], held(lake)[free]) == ("referred", None)
+    one = known(lake)[0].id
+    lake.rescan()
+    assert known(lake)[0].id == one  # read once for each configuration
 
 
 def test_a_scan_reads_each_file_once(lake: Stage) -> None:

@@ -17,10 +17,10 @@ from storaged.errors import StoreError
 from storaged.model import RawState
 from storaged.testing import Faults, FaultyStore
 from storaged.work.plan.make import Plan, make_plan, plan_rows
-from storaged.work.rewrite import collections, swap, whole, worker
+from storaged.work.rewrite import as_one, collections, swap, whole, worker
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.enqueue import Enqueued
-from storaged.work.rewrite.pointers import hold_objects
+from storaged.work.rewrite.pointers import Changed, hold_objects, undo_job
 from tests.life.stage import Stage
 from tests.life.world import text
 
@@ -117,8 +117,8 @@ def a_group_around(lake: Stage) -> None:
     lake.write("zarr.json", b"{}")
 
 
-def a_chunk_held(lake: Stage) -> None:
-    hold_objects(lake.context, [[lake.seen(CHUNKS[0])]], "a trial")
+def a_chunk_held(lake: Stage, name: str = CHUNKS[0]) -> None:
+    hold_objects(lake.context, [[lake.seen(name)]], "a trial")
 
 
 def nothing_of_it_moved(lake: Stage) -> None:
@@ -294,3 +294,86 @@ def test_a_part_of_it_is_moved_without_the_guard(
     scene(lake)
     with pytest.raises(AssertionError):
         nothing_of_it_moved(lake)
+
+
+# -- all of it goes back -------------------------------------------------------------------------------------------
+
+
+def moved(lake: Stage) -> None:
+    an_array(lake)
+    assert len(applied(lake).jobs) == 1
+    assert lake.work().done == 3
+
+
+def told_of(changed: Changed) -> dict[str, str]:
+    return {name.removeprefix("lake/"): why for name, why in changed.refused}
+
+
+# MUST 11
+@pytest.mark.parametrize("scanned", [False, True])
+@pytest.mark.parametrize("by_job", [False, True])
+def test_what_its_user_wrote_anew_stays_and_is_told_and_all_else_goes_back(
+    scanned: bool, by_job: bool, lake: Stage
+) -> None:
+    moved(lake)
+    lake.write(CHUNKS[1], text("other"))
+    if scanned:
+        lake.rescan()
+    changed = undo_job(lake.context, [1]) if by_job else lake.undo(f"lake/{CHUNKS[0]}")
+    assert sorted(changed.done) == [f"lake/{CHUNKS[0]}", "lake/array.zarr/zarr.json"]
+    assert list(told_of(changed)) == [CHUNKS[1]]
+    assert "at its original key already" in told_of(changed)[CHUNKS[1]]
+    assert where(lake) == dict.fromkeys(ARRAY, "")  # no scan came by
+    assert lake.read(CHUNKS[1]) == text("other")
+    assert changed.whole == ["lake/array.zarr/ was moved whole, so undo is of all of it: 3 objects"]
+
+
+def test_what_was_put_there_again_as_it_was_goes_back_with_the_others(lake: Stage) -> None:
+    moved(lake)
+    lake.days(1)
+    lake.write(CHUNKS[1], text(CHUNKS[1]))
+    assert len(lake.undo("lake/array.zarr").done) == 3
+
+
+def an_original_is_gone(lake: Stage) -> Changed:
+    lake.delete(CHUNKS[1])
+    return lake.undo(f"lake/{CHUNKS[0]}")
+
+
+def a_part_changes_while_all_go_back(lake: Stage) -> Changed:
+    given: list[Changed] = []
+    lake.meets(
+        lambda context: given.append(lake.undo("lake/array.zarr", context)),
+        "begin",
+        lambda: a_chunk_held(lake, CHUNKS[1]),
+    )
+    return given[0]
+
+
+BACK: dict[Callable[[Stage], Changed], str] = {
+    an_original_is_gone: "what it would go back to is gone: scan, then look again",
+    a_part_changes_while_all_go_back: "it is being changed by somebody else; try again",
+}
+
+
+def all_of_it_stays(lake: Stage, scene: Callable[[Stage], Changed]) -> None:
+    moved(lake)
+    changed = scene(lake)
+    assert where(lake) == dict.fromkeys(ARRAY, "warm")
+    assert (changed.done, told_of(changed)) == ([], {CHUNKS[1]: BACK[scene]})
+
+
+# MUST 11
+@pytest.mark.parametrize("scene", BACK, ids=lambda scene: scene.__name__)
+def test_what_keeps_a_part_from_going_back_keeps_all_of_it(scene: Callable[[Stage], Changed], lake: Stage) -> None:
+    all_of_it_stays(lake, scene)
+
+
+@pytest.mark.parametrize("scene", BACK, ids=lambda scene: scene.__name__)
+def test_some_of_it_goes_back_without_the_guard(
+    scene: Callable[[Stage], Changed], lake: Stage, monkeypatch: Take
+) -> None:
+    monkeypatch.setattr(as_one, "_words", lambda *_: "")
+    with pytest.raises(AssertionError):
+        all_of_it_stays(lake, scene)
+    assert set(where(lake).values()) == {"", "warm"}

@@ -31,6 +31,42 @@ VERSION_2: Final = base64.b64decode(
     "NTowCFZXTonBfw=="
 )
 
+# By icechunk 2.3.0: the file `repo` with containers `forecasts` in s3://archive/forecasts/, `notes` in file:///tmp/w/d/,
+# and one without a name; and what it wrote as `config.yaml` of the same in version 1, but for what is not looked at.
+REPOSITORY: Final = base64.b64decode(
+    "SUNF8J+nikNIVU5LaWMtMi4zLjAgICAgICAgICAgICAgICAgAgYBKLUv/WAIBc0cAFZ5sEMAdZoOWDcDq7bTGlHlSwxKmVPLaF+MiIr9EPb/23"
+    "5r221ZXvJN9mZ/SHmY2ZiqV+/nHmiHsjw4NCoWHl6/HdGoEZkClgCaAKQAcsqW9XblcL7p/NH50l8WRO8S0j4NNiZ/Y4+Aoa/SzwvFdwys9NrH"
+    "TJlFGG8bo7Exe213JLq+SwO3Tyqt7cptND4UZ9faxUnjs91pUOZpUN4KuXc75rZvCOZhGs1s1+w+0Oyy+HpKbcp/ivF/+ica/zTkn5D8G+rfzP"
+    "g3Nf4NkOieW/9VnnLPq3d+cuoA7uAeUBY3/FcJb4ZqGrzt6BaadMJrtXt3Ssphsy+B5dqeYemaE9P1LfYd4DTy05V7Wu3eG5y/poQad10uLfa2"
+    "9pTwdrdKGSmZ2WJe4QfhBP9NHr06it84jON4xv+De2AQt3CTY5BqXPfk1bpt6zY55WbfrYVafPBCDN7eusa+EOO6p8FJ5ZVY2+71B9rZ3d6O9i"
+    "YvRVH8SyxdAxpI2/t8KChCmDYu3fJwFLGK81eiDnMYxBa3cIcbYQxM4RSCc37Za2HsSj9Xy8gsVlhZ1QuKBikqYQhMgFkuvUJhZgXM+dbXhux7"
+    "GoxU69C5+YVdMxe33eu6XFqTn8p6DhMeNXpIlgFmlsFZRWV/lp3FBYqpBysygKA5IENQ37IrK43R4Ns6C4qdxdsQ5F7tW2zS2Pa9DXa99oEqnb"
+    "k931ro2pddyL2OlX7O3ZsF////U8Kt5NOpl/wd5XtnK8o4/EtpfVb+J3ByCusSUiVU6ZWWcs3h/wET/yHU1NTUTGgXIUZOdDQ+dKQE+C/gnldP"
+    "eefTHVxAteMT9eklsEWFDpwP/l/dpLNiWSvMTxG5OHl0TxRCOnIN9/AIk8pU8g8TzPQyMZCI/OT0M+WrzT27dfNRruttR6VMV+7X9kdOuFmWla"
+    "TAix9f8SJWJQJF1uAXHFeo0ZxSiBljSkIZkZmpxkACQ4iRVQcRILlyimomaFPYOAjNYhdrUxqus+XXZPdbcpWJ/VX0mO0LPxBlQoQO8lpkwj8g"
+    "+B7nJyLX9XGxY3PHKFhPXmTjElV87zj1APbwYys9pxluoi6bboFfxvc7o1g4LFSMyzkJ2vOK+xRzEUo+Q3EwDqWJRJoH9/mSJCi4iQQqREk7EA"
+    "r27DEehTGFgnAwsQ973PEdnfsQ9/ne0U+VVyCygMpAFYBni2KAO9Yz3WI8rqBneBzzWnqO35MWk8AfVbRLAw=="
+)
+CONFIG: Final = b"""\
+compression: null
+virtual_chunk_containers:
+  s3://plain/:
+    name: null
+    url_prefix: s3://plain/
+    store: !s3
+      region: eu-west-1
+  file:///tmp/w/d/:
+    name: notes
+    url_prefix: file:///tmp/w/d/
+    store: !local_file_system /tmp/w/d/
+  s3://archive/forecasts/:
+    name: forecasts
+    url_prefix: s3://archive/forecasts/
+    store: !s3
+      region: eu-west-1
+manifest: null
+"""
+
 
 def manifest(locations: Iterable[str], version: int = 1, *, pack: Callable[[bytes], bytes] | None = None) -> bytes:
     """One of one array, with a virtual chunk at each of these. `pack` compresses each, without a dictionary."""

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.codecs.base import InMemory
+from storaged.work.scan import containers
 from storaged.work.scan.kerchunk import NoReferences, Unfollowed
 from storaged.work.scan.referring import form_of, may_hold, named
-from tests.scan.manifests import HEAD, KEY, VERSION_1, VERSION_2, manifest
+from tests.scan.manifests import CONFIG, HEAD, KEY, REPOSITORY, VERSION_1, VERSION_2, manifest
 
 
 def names(data: bytes) -> list[str | None]:
@@ -42,7 +43,6 @@ def test_a_damaged_one_is_told_as_such_or_names_something(data: bytes, draw: st.
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (manifest(["vcc://forecasts/a.nc"], version=2), "by a container"),
         (manifest(["s3://b/a.nc"], version=3), "version 3"),
         (VERSION_1[:30], "ends in its head"),
         (VERSION_1[:-20], "damaged"),
@@ -60,3 +60,27 @@ def test_nothing_else_is_taken_for_one() -> None:
     assert names(b"other bytes") == []
     with pytest.raises(NoReferences):
         names(HEAD + b"\x01\x01\x01")  # a snapshot
+
+
+FOUND = {"forecasts": "s3://archive/forecasts/", "notes": "file:///tmp/w/d/"}
+
+
+def test_containers_are_what_its_own_library_saved() -> None:
+    assert containers.read("repo", InMemory(REPOSITORY)) == FOUND
+    assert containers.read("config.yaml", InMemory(CONFIG)) == FOUND
+    assert containers.located("vcc://forecasts/2026/a.nc", FOUND) == "s3://archive/forecasts/2026/a.nc"
+    with pytest.raises(Unfollowed, match="'others', which its repository's saved configuration lacks"):
+        containers.located("vcc://others/a.nc", FOUND)
+
+
+@given(st.data())
+def test_damaged_containers_are_told_as_such_or_are_texts(draw: st.DataObject) -> None:
+    name, data = draw.draw(st.sampled_from([("repo", REPOSITORY[:38] + b"\0" + _BODY), ("config.yaml", CONFIG)]))
+    at = draw.draw(st.integers(0, len(data) - 1))
+    other = draw.draw(st.binary(max_size=9))
+    with contextlib.suppress(Unfollowed):
+        found = containers.read(name, InMemory(data[:at] + other + data[at + len(other) :]))
+        assert all(isinstance(each, str) for pair in found.items() for each in pair)
+
+
+_BODY = zstandard.ZstdDecompressor().stream_reader(REPOSITORY[39:]).read()  # damage of it is no damage of zstd's frame

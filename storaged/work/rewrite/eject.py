@@ -31,7 +31,7 @@ def eject(context: Context, dataset: str, *, dry_run: bool = False) -> Ejected:
     """Undo what is in grace, and queue jobs for what was released. `dry_run`: tells what would be done and left out by
     what is there now, and changes nothing."""
     return Ejected(
-        undo_objects(context, _those(context, dataset, _in_grace), dry_run=dry_run),
+        undo_objects(context, _those(context, dataset, _in_grace), apart=True, dry_run=dry_run),
         to_root(context, _those(context, dataset, _released), reason=f"{context.actor}: eject", dry_run=dry_run),
     )
 

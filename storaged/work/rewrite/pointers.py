@@ -7,6 +7,7 @@ source the way back is a write-back to the original key (storaged.work.rewrite.r
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
@@ -26,9 +27,10 @@ from storaged.work.claims import Place
 from storaged.work.content import identity_now
 from storaged.work.context import Context
 from storaged.work.location import current
-from storaged.work.rewrite.as_one import PAGE, Pages, as_one
+from storaged.work.rewrite.as_one import ANEW, PAGE, Pages, Unit, all_of, as_one, settled
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
 from storaged.work.rewrite.folded import Folded
+from storaged.work.rewrite.whole import NotWhole
 
 UNDO: Final = ": undo"  # ends the reason of a job that gives a storage class back; undone again by a policy or a person
 
@@ -44,17 +46,36 @@ class Changed:
     prices: dict[str, int] = field(default_factory=dict)  # what that is billed for, in words -> objects
     whole: list[str] = field(default_factory=list)  # collections that go back whole, in words
 
+    def add(self, more: Changed) -> None:
+        """What became of others, too."""
+        self.done += more.done
+        self.bytes += more.bytes
+        self.refused += more.refused
+        self.jobs += more.jobs
+        self.whole += more.whole
+        for price, count in more.prices.items():
+            self.prices[price] = self.prices.get(price, 0) + count
+
+
+class _Rewritten(Stale):
+    """At the original key, to which the pointer would go back, is what its user wrote since."""
+
 
 def undo_objects(
-    context: Context, pages: Iterable[list[Seen]], *, made: Mapping[int, str] | None = None, dry_run: bool = False
+    context: Context, pages: Iterable[list[Seen]], *, apart: bool = False, dry_run: bool = False
 ) -> Changed:
     """Point each object back at what its last change superseded, if that is still there with its recorded identity.
     For one whose storage class was changed in place, queue the reverse change. A release that was begun and could not
-    be done is taken back. With an object that was moved whole with others these go back too, in one transaction.
+    be done is taken back. With an object that was moved whole with others all of it goes back, in one transaction, or
+    nothing of it; `apart`: each by itself. `dry_run`: as `change_objects` has it."""
+    units = (Unit([page]) for page in pages) if apart else as_one(context, pages)
+    return _undo(context, units, dry_run=dry_run)
 
-    `made` gives, by object id, the blob that must be current (undo of a job: only what that job made, as one).
-    `dry_run`: as `change_objects` has it.
-    """
+
+def _undo(
+    context: Context, units: Iterable[Unit], *, made: Mapping[int, str] | None = None, dry_run: bool = False
+) -> Changed:
+    """`made` gives, by object id, the blob or the storage class that must be current."""
 
     def new(seen: Seen, now_us: int) -> Placement:
         current = seen.placement.current
@@ -62,7 +83,7 @@ def undo_objects(
             raise Stale("changed again since that job")
         return undo(seen.placement, now_us=now_us, doubt_us=context.settings.late_put_window)
 
-    result = Changed()
+    queued = Changed()
 
     def pointers(pages: Pages) -> Iterator[list[Seen]]:
         for page in pages:
@@ -71,15 +92,16 @@ def undo_objects(
                 for i, was in _classes_before(context, page).items()
                 if made is None or made[i] == next(h.placement.raw.storage_class for h in page if h.id == i)
             }
-            _queue_back(context, [h for h in page if h.id in back], back, result, dry_run=dry_run)
+            _queue_back(context, [h for h in page if h.id in back], back, queued, dry_run=dry_run)
             yield [h for h in page if h.id not in back]
 
-    ones: Iterable[Pages] = as_one(context, pages, result.whole) if made is None else [pages]
-    changed = _change_each(context, map(pointers, ones), "undo", new, look=_still_there, dry_run=dry_run)
-    changed.done += result.done
-    changed.bytes += result.bytes
-    changed.refused += result.refused
-    changed.jobs, changed.prices, changed.whole = result.jobs, result.prices, result.whole
+    def without_classes() -> Iterator[Unit]:
+        for unit in units:
+            unit.pages = pointers(unit.pages)
+            yield unit
+
+    changed = _change_each(context, without_classes(), "undo", new, look=_still_there, dry_run=dry_run)
+    changed.add(queued)
     return changed
 
 
@@ -137,16 +159,12 @@ def undo_job(context: Context, job_ids: Iterable[int], *, dry_run: bool = False)
     total = Changed()
     for job_id in job_ids:
         with context.catalog.read() as conn:
-            if conn.execute(sa.select(jobs.c.id).where(jobs.c.id == job_id)).scalar() is None:
+            job = conn.execute(sa.select(jobs.c.whole).where(jobs.c.id == job_id)).one_or_none()
+            if job is None:
                 raise UsageError(f"there is no job {job_id}", hint="`storagectl jobs` lists them")
-            made = _made_by(conn, job_id)
-        one = undo_objects(context, _pages(context, made), made=made, dry_run=dry_run)
-        total.done += one.done
-        total.bytes += one.bytes
-        total.refused += one.refused
-        total.jobs += one.jobs
-        for price, count in one.prices.items():
-            total.prices[price] = total.prices.get(price, 0) + count
+            made = _made_by(conn, job_id) if job.whole is None else None
+        unit = all_of(context, job_id) if made is None else Unit(_pages(context, made))
+        total.add(_undo(context, [unit], made=made, dry_run=dry_run))
     return total
 
 
@@ -210,12 +228,12 @@ def change_objects(
     """Give objects the placement that `new` makes of theirs and an instant, under guard, and tell the journal. `kind`:
     the word there and in the audit; `look` may refuse what the stores speak against. Both raise Stale. `dry_run`:
     tells what would be done and refused by what is there now, and changes nothing."""
-    return _change_each(context, ([page] for page in pages), kind, new, look=look, dry_run=dry_run)
+    return _change_each(context, (Unit([page]) for page in pages), kind, new, look=look, dry_run=dry_run)
 
 
 def _change_each(
     context: Context,
-    ones: Iterable[Pages],
+    units: Iterable[Unit],
     kind: str,
     new: Callable[[Seen, int], Placement],
     *,
@@ -227,20 +245,26 @@ def _change_each(
         context.ready()
         context.journal.flush()
     result = Changed()
-    for pages in ones:
-        ready = Folded[_Ready](tuple, lambda row: _Ready(*row))
-        for page in pages:
-            for h in page:
-                try:
-                    look(context, h, new(h, context.now_us()))
-                    ready.add(_Ready(h.id, h.version, h.path, h.placement.size))
-                except (Stale, StoragedError) as error:
-                    result.refused.append((h.path, error.message))
+    for unit in units:
+        found = _Looked()
+        found.look(context, unit.pages, new, look)
+        if unit.words:
+            result.whole.append(unit.words)
+            if found.rewritten and len(found.rewritten) == len(found.refused):
+                told, found.refused = found.refused, []
+                if dry_run:
+                    unit.stays += [(path, ANEW) for path, _ in told]
+                else:
+                    found.look(context, settled(context, unit, found.rewritten), new, look)
+            result.refused += unit.stays
+        result.refused += found.refused
+        if unit.words and found.refused:  # all of it is left as it is
+            continue
         if dry_run:
-            result.done += [r.path for r in ready]
-            result.bytes += sum(r.size for r in ready)
-        elif ready:
-            _change_one(context, ready, kind, new, result)
+            result.done += [r.path for r in found.ready]
+            result.bytes += sum(r.size for r in found.ready)
+        elif found.ready:
+            _change_one(context, found.ready, kind, new, result, whole=bool(unit.words))
             context.journal.flush()
     return result
 
@@ -254,17 +278,56 @@ class _Ready(NamedTuple):
     size: int
 
 
+class _Looked:
+    """What of some objects may be changed, and what is said of the others. `rewritten`: the ids of those of them that
+    their users wrote anew."""
+
+    def __init__(self) -> None:
+        self.ready = Folded[_Ready](tuple, lambda row: _Ready(*row))
+        self.rewritten = array("q")
+        self.refused: list[tuple[str, str]] = []
+
+    def look(
+        self,
+        context: Context,
+        pages: Pages,
+        new: Callable[[Seen, int], Placement],
+        look: Callable[[Context, Seen, Placement], None],
+    ) -> None:
+        """Look at these too."""
+        for h in (h for page in pages for h in page):
+            try:
+                look(context, h, new(h, context.now_us()))
+                self.ready.add(_Ready(h.id, h.version, h.path, h.placement.size))
+            except (Stale, StoragedError) as error:
+                self.refused.append((h.path, error.message))
+                if isinstance(error, _Rewritten):
+                    self.rewritten.append(h.id)
+
+
 def _change_one(
-    context: Context, ready: Iterable[_Ready], kind: str, new: Callable[[Seen, int], Placement], result: Changed
+    context: Context,
+    ready: Iterable[_Ready],
+    kind: str,
+    new: Callable[[Seen, int], Placement],
+    result: Changed,
+    *,
+    whole: bool,
 ) -> None:
+    """`whole`: all of these or none."""
     now, refused, done = context.now_us(), list[tuple[str, str]](), list[_Ready]()
-    with context.catalog.begin() as conn:
-        for part in paged(ready, PAGE):
-            page = changes.Page(conn, part)
-            made = page.judge(lambda h: Change(h, new(h, now), kind))
-            changes.record(conn, made, now_us=now, why=context.why(kind))
-            refused += [(r.path, page.refused[r.id]) for r in part if r.id in page.refused]
-            done += [r for r in part if r.id not in page.refused]
+    try:
+        with context.catalog.begin() as conn:
+            for part in paged(ready, PAGE):
+                page = changes.Page(conn, part)
+                made = page.judge(lambda h: Change(h, new(h, now), kind))
+                changes.record(conn, made, now_us=now, why=context.why(kind))
+                refused += [(r.path, page.refused[r.id]) for r in part if r.id in page.refused]
+                done += [r for r in part if r.id not in page.refused]
+                if whole and refused:
+                    raise NotWhole(refused[0][1])
+    except NotWhole:
+        done.clear()
     result.refused += refused
     result.done += [r.path for r in done]
     result.bytes += sum(r.size for r in done)
@@ -283,4 +346,4 @@ def _still_there(context: Context, seen: Seen, back: Placement) -> None:
             raise Stale(f"its source is released: {way}") from error
         raise Stale("what it would go back to is gone: scan, then look again") from error
     if not right:
-        raise Stale("what it would go back to was changed meanwhile: scan, then look again")
+        raise _Rewritten("what it would go back to was changed meanwhile: scan, then look again")

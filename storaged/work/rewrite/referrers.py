@@ -17,7 +17,7 @@ from storaged.work.context import Context
 from storaged.work.scan.references import ASK_AGAIN, File, References
 from storaged.work.scan.referring import FIXED, may_hold
 
-MOST: Final = 1_000  # files that are asked for at once: those that were read last
+MOST: Final = 10_000  # files that are asked for at once: those that were read last
 
 At = tuple[str, str]  # dataset and key
 Asked = str | StoreError | None

@@ -24,14 +24,14 @@ LONGEST: Final = 64 << 10  # bytes of a location
 _NAME: Final = re.compile(r"(?:.*/)?manifests/[0-9A-HJKMNP-TV-Z]{20}")
 _MAGIC: Final = "ICE\N{ICE CUBE}CHUNK".encode()
 _HEAD: Final = struct.Struct("12s24sBBB")  # magic bytes, who wrote it, version, kind of file, compression
-_KIND: Final = 2  # a manifest
+_MANIFEST, REPOSITORY = 2, 6  # kinds of files
 _VERSIONS: Final = (1, 2)
 
 # Places of fields in their tables, as manifest.fbs of the specification numbers them.
 _ARRAYS, _DICTIONARY = 1, 2  # of a manifest
 _REFS: Final = 1  # of an array
 _LOCATION, _COMPRESSED = 5, 8  # of a chunk
-_CONTAINER: Final = "vcc://"  # beginning of what is relative to a container that the repository's configuration names
+CONTAINER: Final = "vcc://"  # beginning of what is relative to a container that the repository's configuration names
 
 
 def is_manifest(key: str) -> bool:
@@ -45,20 +45,29 @@ def seems_one(content: Content) -> bool:
 
 
 def named(content: Content) -> Iterator[str]:
-    """The locations that a manifest names, more than once perhaps. Raises Unfollowed, NoReferences, and what `content`
-    raises."""
+    """The locations that a manifest names, more than once perhaps, those by a container as they are. Raises Unfollowed,
+    NoReferences, and what `content` raises."""
+    body = bodied(content, _MANIFEST)
+    try:
+        yield from _locations(body)
+    except (zstandard.ZstdError, struct.error, IndexError, UnicodeDecodeError) as error:
+        raise Unfollowed(f"it is damaged: {error}") from error
+
+
+def bodied(content: Content, kind: int) -> bytes:
+    """What is behind the head of a file of this kind, decompressed. Raises as `named` does."""
     head = content.read_at(0, _HEAD.size)
     if len(head) < _HEAD.size:
         raise Unfollowed("it is damaged: it ends in its head")
-    magic, _, version, kind, compression = _HEAD.unpack(head)
-    if magic != _MAGIC or kind != _KIND:
-        raise NoReferences("it is no manifest")
+    magic, _, version, found, compression = _HEAD.unpack(head)
+    if magic != _MAGIC or found != kind:
+        raise NoReferences("it is another kind of file")
     if version not in _VERSIONS or compression > 1:
         raise Unfollowed(f"it has version {version} of Icechunk's format, which is not known")
     body = content.read_at(_HEAD.size, content.size - _HEAD.size)
     try:
-        yield from _locations(_decompressed(body) if compression else body)
-    except (zstandard.ZstdError, struct.error, IndexError, UnicodeDecodeError) as error:
+        return _decompressed(body) if compression else body
+    except zstandard.ZstdError as error:
         raise Unfollowed(f"it is damaged: {error}") from error
 
 
@@ -70,7 +79,7 @@ def _decompressed(body: bytes) -> bytes:
 
 
 def _locations(data: bytes) -> Iterator[str]:
-    buffer = _Buffer(data)
+    buffer = Buffer(data)
     manifest = buffer.pointed(0)
     words = buffer.bytes_at(manifest, _DICTIONARY)
     known = zstandard.ZstdCompressionDict(words) if words else None
@@ -81,15 +90,11 @@ def _locations(data: bytes) -> Iterator[str]:
             raise Unfollowed(f"it has more than {MOST:,} chunks")
         packed = buffer.bytes_at(chunk, _COMPRESSED)
         found = unpacker.decompress(packed, LONGEST) if packed else buffer.bytes_at(chunk, _LOCATION)
-        if not found:
-            continue
-        location = found.decode()
-        if location.startswith(_CONTAINER):
-            raise Unfollowed("it names files by a container that only its repository's configuration tells")
-        yield location
+        if found:
+            yield found.decode()
 
 
-class _Buffer:
+class Buffer:
     """Tables of FlatBuffers: a table begins with the way back to its list of fields, which has for each field how far
     behind the table's beginning it is. Raises struct.error for what leads out of the buffer."""
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from storaged.catalog import placements, references
-from storaged.catalog.references import ALL, NamedObject
+from storaged.catalog.references import ALL, LastLook, NamedObject
 from storaged.catalog.schema import objects
 from storaged.codecs.base import Content
 from storaged.codecs.registry import form as form_named
@@ -24,6 +24,8 @@ from storaged.model import IDENTITY
 from storaged.stores.base import Stat
 from storaged.work.content import open_current
 from storaged.work.context import Context
+from storaged.work.scan import containers
+from storaged.work.scan.icechunk import CONTAINER, MANIFEST
 from storaged.work.scan.kerchunk import NoReferences, Unfollowed
 from storaged.work.scan.page import between
 from storaged.work.scan.referring import SIGNS, form_of, may_hold, named
@@ -57,6 +59,7 @@ class References:
             ids = placements.dataset_ids(conn)
             self._began = references.last(conn)
         self._roots = Roots(context, ids)
+        self._of_repositories: dict[str, containers.Containers] = {}  # of Icechunk, by folder
 
     def see(self, page: Iterable[Stat]) -> None:
         """Look at those of these files at the root that may hold references and are not known as they are."""
@@ -95,7 +98,7 @@ class References:
         unread = ""
         try:
             with self._opened(file) as content:
-                naming.take(named(form, content))
+                naming.take(self._followed(file.key, naming, named(form, content)))
         except (SourceChanged, ObjectNotFound, _Forgotten):
             naming.forget()
             return False
@@ -130,7 +133,7 @@ class References:
             if was is None or not same:
                 if not file.empty or was is not None:
                     wanted.append(file)
-            elif was.form and was.roots != self._roots.digest:  # its names may mean objects of other datasets now
+            elif was.form and not self._means_the_same(file.key, was):
                 again.append((file, was.form))
         self._left += max(0, len(wanted) - self._looks)
         wanted = wanted[: self._looks]
@@ -142,6 +145,54 @@ class References:
         again += [(file, form) for file, form in told if form or (form == "" and file.key in known)]
         for file, form in again:
             self.read(file, form)
+
+    def _means_the_same(self, key: str, was: LastLook) -> bool:
+        """Whether what a file names means what it meant: other roots, or containers, may be configured since."""
+        roots = self._roots.digest
+        if was.roots == roots or was.form != MANIFEST:
+            return was.roots == roots
+        try:
+            return was.roots == containers.digest_of(self._containers(key), roots)
+        except StoragedError:
+            return False
+
+    def _followed(self, key: str, naming: _Naming, urls: Iterable[str | None]) -> Iterator[str | None]:
+        """What a file names, with what its containers stand for. Raises Unfollowed behind the last, for those of which
+        that is not known, and as `_containers` does."""
+        missing = ""
+        for url in urls:
+            if url is None or not url.startswith(CONTAINER):
+                yield url
+                continue
+            known = self._containers(key)
+            naming.read_with = containers.digest_of(known, self._roots.digest)
+            try:
+                yield containers.located(url, known)
+            except Unfollowed as error:
+                missing = missing or error.message
+        if missing:
+            raise Unfollowed(missing)
+
+    def _containers(self, key: str) -> containers.Containers:
+        """Those of the repository that a manifest is in, as they are configured now. Raises Unfollowed, StoreError."""
+        folder = containers.repository_of(key)
+        if folder not in self._of_repositories:
+            self._of_repositories[folder] = self._read_containers(folder)
+        return self._of_repositories[folder]
+
+    def _read_containers(self, folder: str) -> containers.Containers:
+        for name in containers.FILES:
+            key = f"{folder}{name}"
+            try:
+                identity = self.context.root(self._dataset).identity(key)
+            except ObjectNotFound:
+                identity = ""
+            try:
+                with self._opened(File(key, identity)) as content:
+                    return containers.read(name, content)
+            except ObjectNotFound:
+                continue
+        return {}
 
     def _forms(self, files: Sequence[File]) -> list[str | None]:
         """Which forms of references they seem to have; None: it cannot be told now, and the next scan asks again."""
@@ -194,6 +245,7 @@ class _Naming:
     def __init__(self, context: Context, roots: Roots, dataset_id: int, file: File, form: str) -> None:
         self._context, self._roots = context, roots
         self._dataset_id, self._key = dataset_id, file.key
+        self.read_with = roots.digest if form else ""
         self._number = references.begin(context.catalog, dataset_id, file.key, identity=file.identity, form=form)
         self._page: dict[NamedObject, None] = {}
         self._recent: set[str] = set()
@@ -236,7 +288,7 @@ class _Naming:
             unread=unread,
             through=len(self._through),
             elsewhere=len(self._elsewhere),
-            roots=self._roots.digest if form else "",
+            roots=self.read_with,
             now_us=self._context.now_us(),
         )
 

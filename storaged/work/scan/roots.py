@@ -19,6 +19,7 @@ from storaged.catalog.references import NamedObject
 from storaged.work.context import Context, local_path
 
 THROUGH: Final = "storaged://"  # read through us: by an object's name, wherever it is
+_FOLLOWED: Final = "containers"  # what names are followed by, so that older ones are read again
 _BUCKETS: Final = ("s3://", "s3a://", "s3n://")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _AWS_HOST: Final = re.compile(r"(?:(?P<bucket>.+)\.)?s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?")
@@ -45,7 +46,7 @@ class Roots:
             else:
                 for way in dict.fromkeys((str(path), os.path.realpath(path))):
                     self._local.append((f"{way.rstrip('/')}/", number))
-        told = "\n".join(f"{number} {root}" for root, number in (*self._local, *self._other))
+        told = "\n".join((_FOLLOWED, *(f"{number} {root}" for root, number in (*self._local, *self._other))))
         self.digest: Final = hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()[:16]
         self._real_folder = lru_cache(maxsize=10_000)(os.path.realpath)
 
