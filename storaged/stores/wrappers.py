@@ -95,6 +95,9 @@ class StoreWrapper:
     def locked_until(self, key: str) -> int | None:
         return self._store.locked_until(key)
 
+    def expiry(self) -> str:
+        return self._store.expiry()
+
     def warmth(self, key: str) -> Warmed:
         return self._store.warmth(key)
 
@@ -283,6 +286,9 @@ class Retrying(StoreWrapper):
 
     def locked_until(self, key: str) -> int | None:
         return self._again(lambda: self._store.locked_until(key))
+
+    def expiry(self) -> str:
+        return self._again(self._store.expiry)
 
     def warmth(self, key: str) -> Warmed:
         return self._again(lambda: self._store.warmth(key))
