@@ -44,8 +44,11 @@ def scan(
         names = chosen(context, datasets)
         make_state_dir(context.settings)
         context.register()
+        unclaimed = dict(context.roots_away)
         done, failed = scan_all(context, options, names, confirm_empty=confirm_empty, resume=not no_resume)
     for found in done:
+        if why := unclaimed.get(found.dataset):
+            out.warn(f"the root of {found.dataset} carries no claim, so nothing of it is ever released: {why}")
         for one in found.new_collections:
             what = f"{found.dataset}: {shown(one.prefix)}: {what_is(one.kind)}"
             out.warn(f"{what}: moved only by policies that say `collections: whole`")

@@ -17,6 +17,7 @@ from storaged.stores.local_claim import read_claim, remove_claim, write_claim
 from storaged.stores.local_errors import translated
 from storaged.stores.local_names import FOLDER, LOCK, forget_shown, fresh, link, locked, names, shown_in, sync
 from storaged.stores.local_tree import ASIDE, TMP, LocalTree, which
+from storaged.stores.local_trial import try_filesystem
 from storaged.stores.local_walk import DIRECTORY, kind_of, walk
 from storaged.stores.notes import CLAIM, LARGEST_MARKER, LARGEST_NOTE
 
@@ -59,16 +60,27 @@ class LocalNotes(LocalTree):
         self._confirmed = here._confirmed
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
-        """Appears whole or not at all, and is on the medium when this returns. Raises AlreadyExists.
+        """Appears whole or not at all, and is on the medium when this returns. Raises AlreadyExists; of a claim that is
+        new here, StoreError where the filesystem lacks what storaged needs.
 
         One at a time among all processes, so that what a killed one left is known as such and goes with the next.
         """
         if name != CLAIM:
             self._write_file(name, data, create_only=create_only)
-        elif self._bare:
+            return
+        if create_only:
+            self._try_filesystem()
+        if self._bare:
             self._write_attribute(data, create_only=create_only)
         else:
             self._write_claim(data, create_only=create_only)
+
+    def _try_filesystem(self) -> None:
+        try:
+            with translated(CLAIM), self._folder(TMP, CLAIM, make=True) as parts, locked(parts):
+                try_filesystem(parts, self._root)
+        finally:
+            self._clear()
 
     def _write_file(self, name: str, data: bytes, *, create_only: bool) -> None:
         path = _note_path(name)

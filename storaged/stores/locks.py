@@ -1,4 +1,4 @@
-"""The port to what a place itself keeps from being deleted: versions, retention, legal holds."""
+"""The port to what a place itself keeps from being deleted, or deletes: versions, locks, expirations."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ class Locks(Protocol):
         its own time."""
         ...
 
+    def expiry(self) -> str:
+        """Why what is put here does not stay until somebody deletes it; empty: nothing speaks against it. Raises
+        PermissionDenied where that may not be asked."""
+        ...
+
 
 class NoLocks:
     """Where nothing is kept."""
@@ -55,3 +60,7 @@ class NoLocks:
 
     def locked_until(self, key: str) -> None:
         """Nothing is locked."""
+
+    def expiry(self) -> str:
+        """What is there stays."""
+        return ""

@@ -192,6 +192,10 @@ class Throttled(StoreWrapper):
         self._budget.take()
         return self._store.locked_until(key)
 
+    def expiry(self) -> str:
+        self._budget.take()
+        return self._store.expiry()
+
     def warmth(self, key: str) -> Warmed:
         self._budget.take()
         return self._store.warmth(key)

@@ -102,6 +102,9 @@ class StoreWrapper(Lists):
     def locked_until(self, key: str) -> int | None:
         return self._store.locked_until(key)
 
+    def expiry(self) -> str:
+        return self._store.expiry()
+
     def warmth(self, key: str) -> Warmed:
         return self._store.warmth(key)
 
@@ -294,6 +297,9 @@ class Retrying(StoreWrapper):
 
     def locked_until(self, key: str) -> int | None:
         return self._again(lambda: self._store.locked_until(key))
+
+    def expiry(self) -> str:
+        return self._again(self._store.expiry)
 
     def warmth(self, key: str) -> Warmed:
         return self._again(lambda: self._store.warmth(key))

@@ -16,6 +16,7 @@ _BUCKET: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("versions", "ListObjectVersions"),
         ("uploads", "ListMultipartUploads"),
         ("versioning", "GetBucketVersioning"),
+        ("lifecycle", "GetBucketLifecycleConfiguration"),
         ("object-lock", "GetObjectLockConfiguration"),
         ("location", "GetBucketLocation"),
         ("encryption", "GetBucketEncryption"),

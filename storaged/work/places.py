@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from storaged.catalog.placements import Seen
 from storaged.catalog.queue import ClaimedJob
-from storaged.errors import ForeignClaim, StoreError
+from storaged.errors import ForeignClaim, PermissionDenied, StoreError
 from storaged.model import JobKind
+from storaged.stores.base import Store
 from storaged.work.claims import Place
 from storaged.work.context import Context
 from storaged.work.location import current, of_blob, original
@@ -74,3 +75,12 @@ def unwritable(context: Context, claimed: ClaimedJob) -> str:
     """Why a job may write nothing back to its root; empty: it may, or means to write nothing there. Raises as
     `confirm_root` does."""
     return UNCLAIMED if claimed.kind is JobKind.RETURN and not context.confirm_root(claimed.dataset) else ""
+
+
+def expiry(store: Store) -> str:
+    """Why what is put into a tier would be deleted by its place; empty: it would not, as far as we may ask. Where we
+    may not, the doctor says so."""
+    try:
+        return store.expiry()
+    except PermissionDenied:
+        return ""

@@ -1,4 +1,5 @@
-"""Whether a bucket lets us delete below a folder: asked with requests for names that nothing has."""
+"""Whether a bucket lets us delete below a folder, asked with requests for names that nothing has; and whether it
+deletes by itself."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Collection, Mapping
 from storaged.clock import new_id
 from storaged.errors import ObjectNotFound, PermissionDenied
 from storaged.stores.locks import Versioning
+from storaged.stores.s3.expiry import expiry
 from storaged.stores.s3.identity import NULL
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.versions import protection
@@ -30,6 +32,10 @@ class Deletes:
     def unwritable(self, key: str) -> str:
         """A bucket shows nothing of that before it is asked."""
         return ""
+
+    def expiry(self) -> str:
+        """By its lifecycle rules. Raises PermissionDenied where they may not be asked for."""
+        return expiry(self._session)
 
     def _asked(self, folder: str, which: Mapping[str, str]) -> str:
         nothing = "/".join(filter(None, (folder, f"storaged-{new_id()}")))

@@ -16,7 +16,7 @@ from storaged.clock import SECOND, from_datetime, iso, new_id
 from storaged.config.checks import mount_problems
 from storaged.config.exposure import exposed
 from storaged.config.yaml import read_document
-from storaged.errors import ForeignClaim, OtherPlace, StoreError
+from storaged.errors import ForeignClaim, OtherPlace, PermissionDenied, StoreError
 from storaged.model import Readers
 from storaged.stores.base import RESERVED, New, Store
 from storaged.stores.registry import open_store
@@ -66,6 +66,20 @@ READ_ONLY = FindingKind(
     Severity.ERROR,
     "storaged works on this place and may not write there: jobs fail, and nothing is released.",
     "Give this user (or role) the right to write, or mount it writable.",
+)
+EXPIRES = FindingKind(
+    "tier-expires",
+    Severity.ERROR,
+    "A bucket deletes by itself what is put into a tier: what is there already is lost when its time comes. Nothing "
+    "more goes there, and no original is released whose content is there.",
+    "Leave the tier's prefix out of that lifecycle rule, or give the tier a place of its own: `storagectl tier move`.",
+)
+EXPIRY_UNKNOWN = FindingKind(
+    "expiry-unknown",
+    Severity.INFO,
+    "Whether a bucket deletes by itself what is put into a tier may not be asked: a lifecycle rule that does would be "
+    "noticed when content is missing.",
+    "Allow s3:GetLifecycleConfiguration, or look at the bucket's lifecycle rules.",
 )
 OPEN_TO_ALL = FindingKind(
     "open-to-all",
@@ -227,6 +241,20 @@ def trials(context: Context) -> Iterator[Finding]:
             yield from carefully(f"dataset:{name}", _lacks(f"dataset:{name}", store))
 
 
+def passing(context: Context) -> Iterator[Finding]:
+    """Tiers whose places do not keep what is put there."""
+    for name, store in our_tiers(context):
+        yield from carefully(f"tier:{name}", _passing(f"tier:{name}", store))
+
+
+def _passing(subject: str, store: Store) -> Iterator[Finding]:
+    try:
+        if why := store.expiry():
+            yield EXPIRES.found(subject, why)
+    except PermissionDenied as error:
+        yield EXPIRY_UNKNOWN.found(subject, error.message)
+
+
 def _try(subject: str, store: Store) -> Iterator[Finding]:
     if not store.traits.writable:
         yield READ_ONLY.found(subject, f"{store.url} refuses to store a note")
@@ -262,6 +290,8 @@ KINDS: Final = (
     UNCLAIMED_ROOT,
     READ_ONLY,
     STORE_LACKS,
+    EXPIRES,
+    EXPIRY_UNKNOWN,
     OPEN_TO_ALL,
     SEEN_TWICE,
     OVER_CAPACITY,

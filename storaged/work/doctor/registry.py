@@ -18,6 +18,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     places.mounted,
     places.rooms,
     places.clocks,
+    places.passing,
     catalog.journal,
     catalog.queue,
     catalog.drafts,

@@ -14,6 +14,7 @@ from storaged.errors import ObjectNotFound, StoragedError
 from storaged.model import RawState, Readers
 from storaged.placement import release_source, source_released
 from storaged.stores.base import Traits
+from storaged.work import places
 from storaged.work.claims import Place
 from storaged.work.content import is_there
 from storaged.work.context import Context
@@ -95,6 +96,8 @@ class Sources(Guarded):
                 why = unconditional(traits)
             elif source.place in self.looked.unclaimed:
                 why = UNCLAIMED
+            elif p.current is not None and (told := places.expiry(self.context.store(current(seen).place))):
+                why = f"its copy would not stay: {told}"
             elif p.current is None or not self._is_there(current(seen)):
                 why = "the current replica is not as it was proven: see `storagectl verify`"
             elif not is_there(self.context, source):

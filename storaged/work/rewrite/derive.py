@@ -21,7 +21,16 @@ from storaged.stores.base import New
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.packs import OpenPacks
-from storaged.work.rewrite.stage import NOT_RECORDED, Staged, Timed, metadata_of, opened, read_back, recheck
+from storaged.work.rewrite.stage import (
+    NOT_RECORDED,
+    Staged,
+    Timed,
+    may_be_kept,
+    metadata_of,
+    opened,
+    read_back,
+    recheck,
+)
 
 ARCHIVED: Final = "another file of its table is read back before it counts, which an archive class does not allow"
 
@@ -51,6 +60,7 @@ def derive(context: Context, item: Item, *, executor: Executor | None = None, pa
         raise RefusedByGuard(f"{p.name} stays as it is: its bytes would be kept for no time, and nothing undone")
     if not store.traits.at_once:
         raise RefusedByGuard(f"{p.name} stays as it is: {ARCHIVED}")
+    may_be_kept(store, p.name)
     origin = Origin(
         context.identity.catalog, item.attempt, p.dataset, p.name, p.generation, current(item.seen).identity
     )

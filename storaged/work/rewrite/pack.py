@@ -36,6 +36,7 @@ from storaged.work.rewrite.stage import (
     NOT_RECORDED,
     Staged,
     Tried,
+    may_be_kept,
     may_be_proven,
     metadata_of,
     opened,
@@ -148,6 +149,7 @@ class Packing:
     def _write(self, pages: Pages, of: Members) -> WrittenPack | None:
         store, name = self.context.tier(of.to.tier), str(self.claimed.pack)
         may_be_proven(store, name)
+        may_be_kept(store, name)
         now_us, level = self.context.now_us(), of.to.codec.level
         identity = self.context.identity.catalog
         origin = Origin(identity, of.attempt, self.claimed.dataset, name, 0, "", mtime_us=now_us)

@@ -30,6 +30,7 @@ from storaged.stores.base import New, Reader, Stat, Store
 from storaged.stores.checksums import algorithm_of
 from storaged.stores.copies import CopySource
 from storaged.stores.locks import locked_words
+from storaged.work import places
 from storaged.work.claims import Place
 from storaged.work.content import Slice, known_digest, open_current, original, stored_digest, summed
 from storaged.work.context import Context
@@ -107,6 +108,8 @@ def stage(
     """
     store = target(context, item)
     may_be_proven(store, item.seen.placement.name)
+    if tier_of(item.to):
+        may_be_kept(store, item.seen.placement.name)
     with contextlib.ExitStack() as held:
         written = write(context, item, held, executor=executor, packs=packs, reader=reader)
     return prove(context, item, written)
@@ -311,6 +314,15 @@ def may_be_proven(store: Store, name: str) -> None:
             f"{name} stays where it is: what is in an archive class cannot be read back at once, and {store.url} "
             "tells no checksum of what it stored",
             hint="give the tier another storage class, or put it on a store that has checksums",
+        )
+
+
+def may_be_kept(store: Store, name: str) -> None:
+    """Raises RefusedByGuard where a tier's place would delete what is put there. `name`: what stays where it is."""
+    if why := places.expiry(store):
+        raise RefusedByGuard(
+            f"{name} stays where it is: {why}",
+            hint="leave the tier out of that rule: what is in it may be the only copy",
         )
 
 
