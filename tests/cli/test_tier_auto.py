@@ -93,8 +93,7 @@ def test_it_learns_decides_pays_and_can_be_taken_back(lake: Lake) -> None:
     stays, goes = told["choice"]["alternatives"]
     assert (stays["tier"], stays["stays"], stays["chosen"], goes["tier"]) == ("hot", True, True, "cold")
     assert float(stays["total"]) < float(goes["total"])
-    # What is remembered of its reads keeps it, however few were foretold.
-    assert [flip["tier"] for flip in told["choice"]["flips"] if not flip["more"]] == []
+    assert [step["tier"] for step in told["choice"]["evenly"]] == ["cold", "hot"]  # never read, it would be in cold
     said = lake.good("explain", "lake/idle/00.bin").out
     assert "cheapest decides: would go to cold" in said
     assert "version 1 of the forecast model" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from math import log
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import objects
 from storaged.clock import DAY
 from storaged.config.settings import Settings
-from tests.decide.choosing import HALF_LIFE, learnt, model
+from tests.decide.choosing import HALF_LIFE, empty, learnt, model
 from tests.decide.pricing import MONTH, planned, priced_settings
-from tests.decide.seeding import MIB, NOW, policies
+from tests.decide.seeding import MIB, NOW, Seeder, policies, remembered
 from tests.decide.test_choice import BREAK_EVEN, FORECAST, MEMORY, ONLY, STAY, TEXT, one, told_of
 
 
@@ -40,26 +41,41 @@ def foretell(catalog: Catalog, per_month: Decimal) -> None:
 def test_what_would_change_its_mind_does(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
     """With a hundredth more or fewer reads than it says, the object goes where it says; on this side it does not."""
     one(catalog, settings)
-    found: list[str] = []
-    start = Decimal("0.05")
-    for _ in range(3):
-        foretell(catalog, start)
-        told = told_of(catalog, settings, tmp_path, TEXT)
-        assert told.reads_per_month is not None
-        assert abs(told.reads_per_month - start) < start / 10**6
-        (here,) = [one.tier for one in told.alternatives if one.chosen]
-        found.append(here)
-        upward = [flip for flip in told.flips if flip.more]
-        for flip in told.flips:
-            beyond, near = (Decimal("1.01"), Decimal("0.99")) if flip.more else (Decimal("0.99"), Decimal("1.01"))
-            for share, tier in ((beyond, flip.tier), (near, here)):
-                foretell(catalog, flip.reads_per_month * share)
-                _, rows = planned(catalog, settings, tmp_path, TEXT)
-                assert (rows["a.csv"].tier if rows else "hot") == tier
-        if not upward:
-            break
-        start = upward[0].reads_per_month * Decimal("1.05")
-    assert found == ["cold", "rare", "hot"]
+    told = told_of(catalog, settings, tmp_path, TEXT)
+    assert [step.tier for step in told.evenly] == ["cold", "rare", "hot"]
+    assert told.evenly[0].reads_per_month == 0
+    for before, step in pairwise(told.evenly):
+        for share, tier in ((Decimal("1.01"), step.tier), (Decimal("0.99"), before.tier)):
+            foretell(catalog, step.reads_per_month * share)
+            _, rows = planned(catalog, settings, tmp_path, TEXT)
+            assert (rows["a.csv"].tier if rows else "hot") == tier
+
+
+def test_what_changes_the_mind_of_memory_is_said_and_does(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """What is cold and read each day comes back from the rate on that explain says, and no sooner."""
+    text = TEXT.replace("auto", "auto, among: [hot, cold]")
+    for per_day, tier in ((0.02, "cold"), (2, "hot")):
+        empty(catalog, settings)
+        with catalog.begin() as conn:
+            s = Seeder(conn)
+            s.cover("events/web", NOW // DAY * DAY - 300 * DAY, NOW // DAY * DAY)
+            known = {"size": 100 * MIB, "tier": "cold", "raw_state": "released"}
+            made = s.object("events/web", "a.csv", **known)  # type: ignore[arg-type]  # of a mapping
+            at = {"codec": "identity", "size": 100 * MIB, "created_us": NOW - 400 * DAY}
+            s.replica(made, "cold", **at)  # type: ignore[arg-type]  # the same
+            rates = remembered({NOW // DAY - ago: 1 for ago in range(1, 301)}, 100 * MIB)
+            more = {name: (one or 0) + log(per_day) for name, one in rates.items()}
+            last = {"last_read_us": NOW // DAY * DAY - DAY // 2}
+            conn.execute(sa.update(objects).values(**more, **last))
+        learnt(catalog, model({MEMORY: 0.6, STAY: 0.4}, share=1.0))
+        told = told_of(catalog, settings, tmp_path, text)
+        assert [step.tier for step in told.evenly] == ["cold", "hot"]
+        edge = told.evenly[1].reads_per_month
+        assert told.remembered is not None
+        assert abs(told.remembered.days / (Decimal(per_day) * MONTH) - 1) < Decimal("0.02")
+        assert (told.remembered.days > edge) == (tier == "hot")
+        _, rows = planned(catalog, settings, tmp_path, text)
+        assert (rows["a.csv"].tier if rows else "cold") == tier
 
 
 @pytest.mark.parametrize(

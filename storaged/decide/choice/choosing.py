@@ -34,6 +34,7 @@ from storaged.decide.choice import remembered
 from storaged.decide.choice.candidates import Candidates, TierCandidate
 from storaged.decide.choice.least import least_bytes
 from storaged.decide.choice.outlook import Outlook, outlook
+from storaged.decide.choice.supposed import Supposed, supposing
 from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, MEMORY, STAY
 from storaged.decide.limits import pays_back
 from storaged.decide.money import MONTH_US, TWICE
@@ -50,7 +51,8 @@ _ZERO: Final[ColumnElement[float]] = sa.literal(0.0, sa.Double())
 
 class Choosing:
     """What one policy with `tier: auto` chooses, as common tables of one statement. `inputs` are about it. `which`: the
-    objects that it is asked about, whatever its conditions; None: all of which these hold."""
+    objects that it is asked about, whatever its conditions; None: all of which these hold. `supposed`: of the one that
+    it is asked about, reads to choose by in place of its own."""
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Choosing:
         inputs: Inputs,
         given: Candidates,
         which: ColumnElement[bool] | None = None,
+        supposed: Sequence[Supposed] = (),
     ) -> None:
         outlook = _outlook(policy, inputs, given, told=which is not None)
         self._policy = policy
@@ -66,6 +69,7 @@ class Choosing:
         self._guesses = outlook.guesses
         self._outlook = outlook
         self._which = which
+        self._supposed = supposed
         self._selection = Selection(policy, inputs)
         self._days = policy.to.horizon_us / DAY
         self._pairs = [(k, n) for k in range(len(self._guesses)) for n in range(len(self._candidates))]
@@ -111,6 +115,7 @@ class Choosing:
         columns |= {"object_id": objects.c.id, "dataset_id": objects.c.dataset_id, "share": self._outlook.share}
         if self._which is not None:
             columns |= {"evidence": self._outlook.evidence, "days": self._outlook.days}
+            columns["known_days"] = self._outlook.known_days
         for n, one in enumerate(self._candidates):
             columns[f"copied_{n}"] = one.costs.copied()
             columns[f"there_{n}"] = sa.case((one.selection.there_already(), 1), else_=0)
@@ -121,7 +126,8 @@ class Choosing:
             columns[f"months_{k}"] = guess.months
         columns |= remembered.seen(self._inputs.evidence, self._inputs.waves, self._outlook.known_days)
         query = sa.select(*(column.label(name) for name, column in columns.items())).select_from(self._outlook.tables)
-        return query.where(*self._matched()).offset(0).cte("auto_seen")
+        seen = query.where(*self._matched()).offset(0).cte("auto_seen")
+        return supposing(seen, self._supposed) if self._supposed else seen
 
     @cached_property
     def _priced(self) -> sa.CTE:
@@ -147,7 +153,9 @@ class Choosing:
                 free = sa.and_(free, pays_back(columns[f"once_{n}"], saved, self._policy.require.payback_within))
             columns[f"free_{n}"] = sa.case((free, 1), else_=0)
         guessed = [f"{what}_{k}" for what in ("reads", "variance", "months") for k in range(len(self._guesses))]
-        rests_on = ("share", "evidence", "days") if self._which is not None else ()
+        rests_on = ("share", "evidence", "days", "known_days", "size") if self._which is not None else ()
+        if self._supposed:
+            rests_on = (*rests_on, "supposed")
         remembers = (*REMEMBERED, "young", "waved")
         named = ("object_id", "dataset_id", "tier_id", *rests_on, *guessed, *remembers)
         carried = {name: seen[name] for name in named}
@@ -223,7 +231,10 @@ class Choosing:
     def _middled(self) -> sa.CTE:
         known = dict(self._picked.c.items())
         hottest: ColumnElement[int] = known["here"]
-        for pick in (*(f"pick_{k}" for k in range(len(self._guesses))), "pick_memory"):
+        for pick in (
+            *(f"pick_{k}" for k, guess in enumerate(self._guesses) if self._counts(guess.name)),
+            "pick_memory",
+        ):
             hottest = -sql.largest(-hottest, -known[pick])
         voted = _fenced("auto_voted", {**known, "hottest": hottest}, self._picked)
         known = dict(voted.c.items())
@@ -231,9 +242,13 @@ class Choosing:
         known = dict(middle.c.items())
         return _fenced("auto_decided", {**known, "decider": self._decider(known)}, middle)
 
+    def _counts(self, name: str) -> bool:
+        """Whether a guess has any weight; one that is only told of has no voice."""
+        return any(weights.get(name) for weights in self._outlook.weights.values())
+
     def verdict(self) -> sa.Select[Any]:
         """Of each object the `position` that is chosen and the one where it is (`here`), of each guess k its `pick_k`,
-        `reads_k`, `variance_k`, `months_k`, and what the forecast rests on."""
+        `reads_k`, `variance_k`, `months_k`, and what the forecast rests on; `supposed`: by which supposition."""
         return sa.select(*self._middled.c)
 
     @cached_property

@@ -9,12 +9,10 @@ from typing import Any, Final
 
 from storaged.clock import SECOND, iso
 from storaged.config.quantities import format_duration
-from storaged.decide.choice.weighed import Foretold, Weighed, flips
-from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, MEMORY, STAY
+from storaged.decide.choice.weighed import Foretold, Weighed
 from storaged.decide.money import TWICE
 from storaged.prices.amount import PICODOLLAR, ZERO, plain, usd
 
-_HALF: Final = Decimal("0.5")
 _CENT: Final = Decimal("0.01")
 
 
@@ -49,35 +47,45 @@ class AlternativeTold:
 
 
 @dataclass(frozen=True, slots=True)
-class FlipTold:
-    """From how many reads a month on (or down to how few), foretold while it is left alone as long as it is now, it
-    goes to another tier, and which."""
+class EvenlyTold:
+    """From how many reads a month on it would be in a tier, were it read evenly so often."""
 
     reads_per_month: Decimal
     tier: str
-    more: bool
 
     def __str__(self) -> str:
-        edge = "from" if self.more else "below"
-        return f"{edge} {self.reads_per_month:.3g} reads a month{' on' if self.more else ''}: {self.tier}"
+        return f"from {self.reads_per_month:.3g} reads a month on in {self.tier}"
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedTold:
+    """What is remembered of its reads: a month, by those of about a year, and by those of the last days."""
+
+    year: Decimal
+    days: Decimal
+
+    def __str__(self) -> str:
+        return f"{self.year:.3g} reads a month by a year's, {self.days:.3g} by the last days'"
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceTold:
     """What `tier: auto` chooses for an object. `stays`: why it stays, where nothing is foretold; empty: it is.
-    `rests_on`: of the forecast. `weights`: of the ways to decide; `picks`: the tier that each of them is for.
-    `if_read`: where it would be after one more read now. `left_out`: tiers that nothing is sent to, and why.
+    `rests_on`: of the forecast. `remembered`: what memory goes by. `weights`: of the ways to decide; `picks`: the tier
+    that each of them is for. `evenly`: where it would be were it read evenly, the first from no reads on; `if_read`:
+    after one more read now. `left_out`: tiers that nothing is sent to, and why.
     """
 
     horizon_us: int
     stays: str = ""
     reads_per_month: Decimal | None = None
     rests_on: str = ""
+    remembered: RememberedTold | None = None
     weights: Mapping[str, float] | None = None
     picks: Mapping[str, str] | None = None
     if_read: str = ""
     alternatives: tuple[AlternativeTold, ...] = ()
-    flips: tuple[FlipTold, ...] = ()
+    evenly: tuple[EvenlyTold, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -93,6 +101,9 @@ class ChoiceTold:
             "stays": self.stays,
             "reads_per_month": None if self.reads_per_month is None else _plain(self.reads_per_month),
             "rests_on": self.rests_on,
+            "remembered": None
+            if self.remembered is None
+            else {"year": _plain(self.remembered.year), "days": _plain(self.remembered.days)},
             "weights": dict(self.weights or {}),
             "picks": dict(self.picks or {}),
             "if_read": self.if_read,
@@ -101,10 +112,7 @@ class ChoiceTold:
                 | {name: _plain(getattr(one, name)) for name in ("keep", "reads", "move", "back", "risk", "total")}
                 for one in self.alternatives
             ],
-            "flips": [
-                {"reads_per_month": _plain(one.reads_per_month), "more": one.more, "tier": one.tier}
-                for one in self.flips
-            ],
+            "evenly": [{"from_reads_per_month": _plain(one.reads_per_month), "tier": one.tier} for one in self.evenly],
             "left_out": dict(self.left_out),
         }
 
@@ -114,14 +122,17 @@ class ChoiceTold:
             yield f"stays where it is: {self.stays}"
         if self.reads_per_month is not None:
             yield f"foretold: {self.reads_per_month:.3g} reads a month ({self.rests_on})"
+        if self.remembered is not None:
+            yield f"remembered: {self.remembered}"
         if self.alternatives:
             yield f"in {format_duration(self.horizon_us)}:"
         for one in self.alternatives:
             yield f"  {one}"
         if self.weights:
             yield "weighed: " + ", ".join(self._weighed())
-        for flip in self.flips:
-            yield f"left alone as now, it would change its mind {flip}"
+        if self.evenly:
+            least, *more = self.evenly
+            yield "; ".join([f"read evenly, or never, it would be in {least.tier}", *map(str, more)])
         if self.if_read:
             yield f"after one more read now: {self.if_read}"
         for tier, why in self.left_out:
@@ -134,76 +145,21 @@ class ChoiceTold:
                 yield f"{name} {weight:.0%}" + ("" if pick is None else f" for {pick}")
 
 
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """All that a choice is made of, for one object. `tiers`: by position in their order; the one where it is is `here`.
-    `weighed`: by position, what may be chosen; `passing`: those of them that guards, rest and
-    `require` let pass. `guesses`: by name,
-    with `picks` that do not depend on the forecast; `weights`: of all ways to decide."""
-
-    tiers: Mapping[int, str]
-    here: int
-    weighed: Mapping[int, Weighed]
-    passing: frozenset[int]
-    forecast: Foretold
-    picks: Mapping[str, int]
-    weights: Mapping[str, float]
-
-    def position(self, reads: Decimal) -> int:
-        """Where it would be, were so many reads foretold for the horizon."""
-        return self._middle({**self.picks, FORECAST: self._pick(self.forecast.with_reads(reads))})
-
-    def if_read(self) -> str:
-        """The tier where it would be after one more read, of the usual share, at the end of what logs tell."""
-        seen = self.forecast.evidence
-        more = self.forecast.with_reads(self.forecast.reads * (seen + 1) / seen)
-        remembers = min(self.here, self.picks[MEMORY])  # a read on the last day lets nothing go
-        return self.tiers[self._middle({MEMORY: remembers, BREAK_EVEN: self.here, FORECAST: self._pick(more)})]
-
-    def picked(self) -> dict[str, str]:
-        """The tier that each way to decide is for, of those with any weight."""
-        picks = self._voted({**self.picks, FORECAST: self._pick(self.forecast)})
-        return {name: self.tiers[picks[name]] for name, weight in self.weights.items() if weight}
-
-    def _voted(self, picks: Mapping[str, int]) -> dict[str, int]:
-        """With staying, which picks the hottest of these and of where it is."""
-        return {STAY: min(self.here, *picks.values()), **picks}
-
-    def _middle(self, given: Mapping[str, int]) -> int:
-        picks = self._voted(given)
-        beyond = {
-            one: sum(weight for name, weight in self.weights.items() if weight and picks[name] >= one)
-            for one in picks.values()
-        }
-        return max(one for one, weight in beyond.items() if weight > _HALF)
-
-    def _pick(self, foretold: Foretold) -> int:
-        worth = {at: one for at, way in self.weighed.items() if (one := way.worth(foretold)) is not None}
-        able = {at: one for at, one in worth.items() if at in self.passing} or worth
-        return max(able, key=lambda at: (able[at], -at), default=self.here)
-
-    def flips(self) -> Iterator[FlipTold]:
-        """What would change its mind."""
-        fewer, more = flips(self.position, self.forecast.reads)
-        for reads, up in ((fewer, False), (more, True)):
-            if reads is not None:
-                yield FlipTold(reads / self.forecast.months, self.tiers[self.position(reads)], up)
-
-    def alternatives(self, chosen: int) -> Iterator[AlternativeTold]:
-        """Each place, the hottest first; where the object is is one of them."""
-        told = self.forecast
-        for at in sorted({self.here, *self.weighed}):
-            one = self.weighed.get(at)
-            if one is None:
-                of = next(iter(self.weighed.values()))
-                keep, reads = of.keep_here * told.months, of.read_here * told.reads
-                yield AlternativeTold(self.tiers[at], True, at == chosen, keep, reads)
-                continue
-            keep, reads = one.keep_there * told.months, one.read_there * told.reads
-            risk, too_little = one.risk(told), one.worth(told) is None and one.saved(told) > one.cost(told)
-            yield AlternativeTold(
-                self.tiers[at], False, at == chosen, keep, reads, one.once, one.back, risk, too_little
-            )
+def alternatives(
+    weighed: Mapping[int, Weighed], tiers: Mapping[int, str], here: int, chosen: int, foretold: Foretold
+) -> Iterator[AlternativeTold]:
+    """Each place, the hottest first; the one where the object is, `here`, is one of them. `weighed`: by position, what
+    may be chosen; `chosen`: which it is. Positions are of `tiers`, in their order."""
+    for at in sorted({here, *weighed}):
+        one = weighed.get(at)
+        if one is None:
+            of = next(iter(weighed.values()))
+            keep, reads = of.keep_here * foretold.months, of.read_here * foretold.reads
+            yield AlternativeTold(tiers[at], True, at == chosen, keep, reads)
+            continue
+        keep, reads = one.keep_there * foretold.months, one.read_there * foretold.reads
+        risk, too_little = one.risk(foretold), one.worth(foretold) is None and one.saved(foretold) > one.cost(foretold)
+        yield AlternativeTold(tiers[at], False, at == chosen, keep, reads, one.once, one.back, risk, too_little)
 
 
 def _usd(value: Decimal) -> str:
@@ -229,6 +185,7 @@ def like_words(dataset: str, bands: Sequence[int], band: int) -> str:
     return f"objects of {dataset or 'all datasets'} {begin} {f'to {end}' if end else 'and more'} days old"
 
 
-def model_words(called: str, cut_us: int) -> str:
-    """Which model it is."""
-    return f"{called}, learnt of what was before {iso(cut_us)}"
+def model_words(called: str, cut_us: int, *, foretells: bool) -> str:
+    """Which model it is. `foretells`: its forecasts are better than simple ones."""
+    trusted = "" if foretells else "; not trusted, for it is no better than simple forecasts"
+    return f"{called}, learnt of what was before {iso(cut_us)}{trusted}"

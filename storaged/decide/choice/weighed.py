@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
 
 from storaged.decide.money import TWICE, Counts, MoveTerms, Route, Volumes, reckon
 from storaged.decide.returns import counts_back, terms_back
 from storaged.prices.amount import ZERO
 from storaged.prices.formulas import Traffic, read
-
-_STEPS: Final = 40  # of a bisection: more digits than anybody reads
-_FINE: Final = Decimal("1.1")  # by which rates differ that are tried
-_LEAST, _MOST = Decimal("0.0001"), Decimal(10) ** 7  # reads in the horizon
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,33 +88,3 @@ def weighed(route: Route, counts: Counts, back: Route, terms: MoveTerms, volumes
         once.total,
         returned.total,
     )
-
-
-def flips(choice: Callable[[Decimal], int], now: Decimal) -> tuple[Decimal | None, Decimal | None]:
-    """The next fewer, and the next more reads from which on another choice is made; None: none there is. `choice`: by
-    reads in the horizon."""
-    chosen = choice(now)
-    start = max(now, _LEAST)
-
-    def first(steps: Sequence[Decimal]) -> Decimal | None:
-        near = now
-        for reads in steps:
-            if choice(reads) != chosen:
-                far = reads
-                for _ in range(_STEPS):
-                    middle = (near + far) / 2
-                    near, far = (near, middle) if choice(middle) != chosen else (middle, far)
-                return far
-            near = reads
-        return None
-
-    down, up = [], []
-    reads = start
-    while reads > _LEAST:
-        reads /= _FINE
-        down.append(reads)
-    reads = start
-    while reads < _MOST:
-        reads *= _FINE
-        up.append(reads)
-    return first([*down, ZERO]), first(up)

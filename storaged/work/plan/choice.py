@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -12,13 +13,23 @@ from storaged.clock import DAY, iso
 from storaged.decide.choice.candidates import Candidates, TierCandidate, candidates, sent_to
 from storaged.decide.choice.choosing import Choosing
 from storaged.decide.choice.outlook import staying
-from storaged.decide.choice.told import ChoiceTold, Ways, like_words, model_words, rests_words
+from storaged.decide.choice.supposed import PastOfOne, Supposed, edges
+from storaged.decide.choice.told import (
+    ChoiceTold,
+    EvenlyTold,
+    RememberedTold,
+    alternatives,
+    like_words,
+    model_words,
+    rests_words,
+)
 from storaged.decide.choice.weighed import Foretold, Weighed, weighed
 from storaged.decide.explain import Subject
-from storaged.decide.forecast.model import FORECAST, MEMORY
+from storaged.decide.forecast.model import FORECAST, MEMORY, STAY
 from storaged.decide.policy import Policy
 from storaged.decide.selection import TABLES, Inputs
 from storaged.prices.amount import ZERO
+from storaged.prices.book import DAYS_PER_MONTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +75,33 @@ def _chosen(
 ) -> Chosen:
     which = objects.c.id == subject.id
     known: dict[int, Weighed] = {}
-    passing: set[int] = set()
     tiers = {row["here"]: str(subject.tier)}
     for number, one in enumerate(given):
         at = choosing.position(number)
         tiers[at] = one.tier
-        if row[f"once_{number}"] is None:
-            continue
-        known[at] = _weighed(conn, inputs, one, which, Decimal(row["share"]))
-        if row[f"free_{number}"]:
-            passing.add(at)
+        if row[f"once_{number}"] is not None:
+            known[at] = _weighed(conn, inputs, one, which, Decimal(row["share"]))
     policies = {choosing.position(number): one.policy for number, one in enumerate(given)}
     position = row["position"]
     moves = position != row["here"]
     chosen = policies[position] if moves else sent_to(policy, str(subject.tier))
-    if FORECAST not in choosing.guesses or not known:
-        why = "" if known else f"no prices are known of where it is, in {subject.tier}"
-        return Chosen(chosen, moves, replace(told, stays=why, weights=choosing.weights(subject.dataset_id)))
-    k = choosing.guesses.index(FORECAST)
-    figures = (row["reads_" + str(k)], row["variance_" + str(k)], row["months_" + str(k)], row["evidence"])
-    foretold = Foretold(*map(Decimal, figures))
-    picks = {name: row[f"pick_{number}"] for number, name in enumerate(choosing.guesses) if name != FORECAST}
-    picks[MEMORY] = row["pick_memory"]
     weights = choosing.weights(subject.dataset_id)
-    ways = Ways(tiers, row["here"], known, frozenset(passing), foretold, picks, weights)
+    if not known:
+        why = f"no prices are known of where it is, in {subject.tier}"
+        return Chosen(chosen, moves, replace(told, stays=why, weights=weights))
+    k = choosing.guesses.index(FORECAST)
+    figures = (row[f"reads_{k}"], row[f"variance_{k}"], row[f"months_{k}"], row["evidence"])
+    foretold = Foretold(*map(Decimal, figures))
+    picks = {name: row[f"pick_{number}"] for number, name in enumerate(choosing.guesses)}
+    picks |= {MEMORY: row["pick_memory"], STAY: row["hottest"]}
+    past = PastOfOne(dict(row), foretold, policy.to.horizon_us / DAY, choosing.guesses, subject.dataset_id in inputs.waves)
+
+    def where(supposed: Sequence[Supposed]) -> list[str]:
+        """The tiers, were these its reads."""
+        query = Choosing(policy, inputs, given, which, supposed).verdict()
+        found = {one["supposed"]: one["position"] for one in conn.execute(query).mappings()}
+        return [tiers[found[number]] for number in range(len(supposed))]
+
     return Chosen(
         chosen,
         moves,
@@ -95,11 +109,15 @@ def _chosen(
             told,
             reads_per_month=foretold.reads / foretold.months,
             rests_on=_rests_on(conn, policy, inputs, subject, row),
+            remembered=RememberedTold(*(Decimal(row[name]) * DAYS_PER_MONTH for name in ("year_reads", "days_reads"))),
             weights=weights,
-            picks=ways.picked(),
-            if_read=ways.if_read(),
-            alternatives=tuple(ways.alternatives(position)),
-            flips=tuple(ways.flips()),
+            picks={name: tiers[picks[name]] for name, weight in weights.items() if weight},
+            if_read=where([past.one_more()])[0],
+            alternatives=tuple(alternatives(known, tiers, row["here"], position, foretold)),
+            evenly=tuple(
+                EvenlyTold(Decimal(rate), tier)
+                for rate, tier in edges(lambda rates: where([past.evenly(rate) for rate in rates]))
+            ),
         ),
     )
 
@@ -131,5 +149,5 @@ def _rests_on(conn: sa.Connection, policy: Policy, inputs: Inputs, subject: Subj
         prior.shape,
         prior.rate,
         like_words(own, model.bands, band),
-        model_words(inputs.model_called, model.cut_day * DAY),
+        model_words(inputs.model_called, model.cut_day * DAY, foretells=model.foretells),
     )
