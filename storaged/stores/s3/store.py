@@ -23,7 +23,7 @@ from storaged.model import Origin
 from storaged.naming import named_by
 from storaged.stores.access import Opening
 from storaged.stores.archives import Warmed, Warmth
-from storaged.stores.base import RESERVED, Deleted, New, NoFolders, Skipped, Stat, Traits
+from storaged.stores.base import RESERVED, Deleted, Ended, New, NoFolders, Skipped, Stat, Traits
 from storaged.stores.keys import bounded, check_attempt, segments
 from storaged.stores.locks import FOREVER, Protection, Versioning
 from storaged.stores.notes import LARGEST_MARKER, LARGEST_NOTE
@@ -180,8 +180,9 @@ class S3Store(deletes.Deletes, Neighbours, ServerCopies):
         one. Raises PermissionDenied where a lock holds it."""
         return self._delete(self._name(key), identity, purge=versions)
 
-    def near(self) -> AbstractContextManager[Mapping[str, Stat]]:
-        """Nothing leads to a key. What the server copied is looked at when it ends, and so is what was sent."""
+    def near(self) -> AbstractContextManager[Mapping[str, Ended]]:
+        """Nothing leads to a key. Small things are sent when it ends, side by side; then they are looked at, and so is
+        what the server copied."""
         return self._made.near()
 
     def above(self, key: str) -> NoFolders:

@@ -31,7 +31,7 @@ from storaged.stores.s3.classes import STANDARD
 from storaged.stores.s3.errors import code_of, translated
 from storaged.stores.s3.identity import identity_of, parts
 from storaged.stores.s3.session import S3Session
-from storaged.stores.s3.together import Made
+from storaged.stores.s3.together import Made, Put
 from storaged.stores.s3.underway import abort_upload, note_of, uploads_at
 from storaged.stores.s3.wire import META, ORIGIN, Head
 
@@ -111,18 +111,26 @@ class S3Upload:
         """Make it visible, whole, and prove it. Raises AlreadyExists, VerificationFailed, StoreUnavailable: then it is
         not known whether it is there."""
         with self._aborting():
-            make = self._put if self._size <= self._part_size else self._complete
-            stat, says = make(origin, metadata or {})
+            if self._size > self._part_size:
+                stat = self._checked(*self._complete(origin, metadata or {}))
+            elif (waiting := self._waiting(origin, metadata or {})) is not None:
+                stat, self._proven = waiting, True  # or it counts as not made
+            else:
+                stat = self._checked(*self._put(bytes(self._small), origin, metadata or {}))
             if any(name.startswith(beside.TAG) for name in metadata or {}):
                 stat = self._tagged(stat, metadata or {})
-            if stat.size != self._size:
-                raise VerificationFailed(f"{self._name}: {stat.size} bytes are stored, {self._size} were written")
-            if says and self._sum is not None:
-                if says != self._sum.text():
-                    raise VerificationFailed(f"{self._name}: its checksum is not that of what was written")
-                self._proven = True
             self._ended = True
         self._small.clear()
+        return stat
+
+    def _checked(self, stat: Stat, says: str) -> Stat:
+        """`says`: the store's checksum, where it tells one."""
+        if stat.size != self._size:
+            raise VerificationFailed(f"{self._name}: {stat.size} bytes are stored, {self._size} were written")
+        if says and self._sum is not None:
+            if says != self._sum.text():
+                raise VerificationFailed(f"{self._name}: its checksum is not that of what was written")
+            self._proven = True
         return stat
 
     def abort(self) -> None:
@@ -160,9 +168,27 @@ class S3Upload:
 
     # -- one PUT ----------------------------------------------------------------------------------------------------
 
-    def _put(self, origin: Origin, metadata: Mapping[str, str]) -> _Told:
-        data, answer = bytes(self._small), dict[str, str]()
-        summed = (self._target.algorithm, self._sum.text()) if self._target.algorithm and self._sum else None
+    def _waiting(self, origin: Origin, metadata: Mapping[str, str]) -> Stat | None:
+        """What will be there when `near` ends, where it can be sent then with its neighbours."""
+        target, data = self._target, bytes(self._small)
+        if not (self._later and target.made and self._ours and target.create_put and self._summed) or metadata:
+            return None
+        algorithm, text = self._summed
+
+        def sent(answer: Mapping[str, str] | None) -> Stat:
+            if answer is None:  # by itself, to hear why, or that it is there
+                return self._checked(*self._put(data, origin, {}))
+            return self._checked(*(self._told_later(answer, algorithm, text) or self._look()))
+
+        one = Put(self._key, self._name, data, self._headers(origin) | {algorithm.header: text}, sent)
+        return Stat(self._name, self._size, "", 0, target.storage_class) if target.made.put(one) else None
+
+    @property
+    def _summed(self) -> tuple[Algorithm, str] | None:
+        return (self._target.algorithm, self._sum.text()) if self._target.algorithm and self._sum else None
+
+    def _put(self, data: bytes, origin: Origin, metadata: Mapping[str, str]) -> _Told:
+        answer, summed = dict[str, str](), self._summed
         try:
             if not (self._ours and self._target.create_put):
                 self._must_be_vacant()
