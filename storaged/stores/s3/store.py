@@ -33,6 +33,7 @@ from storaged.stores.s3 import (
     deletes,
     listing,
     metadata,
+    parts,
     probe,
     transition,
     underway,
@@ -89,7 +90,7 @@ class S3Store(deletes.Deletes, Neighbours, ServerCopies):
             transitions=bool(able.copies_from and able.copies_onto) and keeps is Versioning.OFF,
             shows=False,  # it would cost a request before and one after each
             at_once=not able.writable or self._at_once,
-            one_step=upload.PART,
+            one_step=parts.PART,
             denied=able.denied,
         )
 
@@ -165,7 +166,7 @@ class S3Store(deletes.Deletes, Neighbours, ServerCopies):
             _ = self.protection  # what is there is a user's: what the store can do in this bucket must be of today
         target = self._target
         if not self._at_once:
-            whole = target.algorithm is not None and (target.algorithm.whole or (new.size or 0) <= upload.PART)
+            whole = target.algorithm is not None and (target.algorithm.whole or (new.size or 0) <= parts.PART)
             if not whole:
                 raise StoreError(
                     f"{key!r}: {self.url} tells no checksum of all it stores, so nothing goes into an archive class",

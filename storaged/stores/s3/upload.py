@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import mmap
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
@@ -30,17 +28,13 @@ from storaged.stores.s3.checksums import Algorithm, new_sum, sum_of, told
 from storaged.stores.s3.classes import STANDARD
 from storaged.stores.s3.errors import code_of, translated
 from storaged.stores.s3.identity import identity_of, parts
+from storaged.stores.s3.parts import PART, SENDING, give_back, memory_of
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.together import Made, Put
 from storaged.stores.s3.underway import abort_upload, note_of, uploads_at
 from storaged.stores.s3.wire import META, ORIGIN, Head
 
-PART: Final = 8 << 20  # bytes; also the most that is stored with one PUT
 PARTS: Final = 9_000  # of the 10,000 that S3 takes; the rest are for what comes beyond the size that was told
-# Parts of this process that are being sent: each holds its bytes.
-_SENDING: Final = threading.BoundedSemaphore(4)
-
-_spare: Final[deque[mmap.mmap]] = deque(maxlen=2)  # parts that were sent: new memory takes a third of a part's CPU
 
 _Told = tuple[Stat, str]  # what is at the key, and the store's checksum of it where it tells one
 
@@ -263,7 +257,7 @@ class S3Upload:
             if self._part is not None and self._filled == len(self._part):
                 self._send(self._part)
             if self._part is None:
-                self._part, self._filled = _part_of(self._most()), 0
+                self._part, self._filled = memory_of(self._most()), 0
             piece = data[: len(self._part) - self._filled]
             self._part[self._filled : self._filled + len(piece)] = piece
             self._filled += len(piece)
@@ -276,13 +270,13 @@ class S3Upload:
             raise self._error
         self._part = None
         number = len(self._parts) + 1
-        _SENDING.acquire()
+        SENDING.acquire()
         try:
             sent = self._target.threads.submit(self._send_part, number, part, self._filled)
         except BaseException:
-            _SENDING.release()
+            SENDING.release()
             raise
-        sent.add_done_callback(lambda _: _SENDING.release())
+        sent.add_done_callback(lambda _: SENDING.release())
         self._parts.append(sent)
 
     def _send_part(self, number: int, part: mmap.mmap, length: int) -> dict[str, Any]:
@@ -296,8 +290,7 @@ class S3Upload:
         except StoreError as error:
             self._error = self._error or error
             raise
-        if len(part) == PART:
-            _spare.append(part)
+        give_back(part)
         told_back = {"PartNumber": number, "ETag": etag}
         return told_back if algorithm is None else told_back | {algorithm.parameter: summed[algorithm.header]}
 
@@ -403,11 +396,3 @@ class S3Upload:
     def _told(self, found: Head) -> _Told:
         algorithm = self._target.algorithm
         return found.stat(self._name), told(found.headers, algorithm) if algorithm is not None else ""
-
-
-def _part_of(size: int) -> mmap.mmap:
-    """Memory for so many bytes of a part, whatever is in it."""
-    if size == PART:
-        with contextlib.suppress(IndexError):
-            return _spare.pop()
-    return mmap.mmap(-1, size)
