@@ -1,6 +1,7 @@
 """Moving objects to a bucket, with digest, proof, catalog and journal, against tools that only copy.
 
     python -m benchmarks.transfer_bench [--server rclone] [--small 2000] [--large 4] [--mib 256] [--rounds 3]
+                                        [--against s5cmd]
 
 The server is on the same machine, so wall time is mostly its own: judge by the client's seconds of processor (user and
 system, start of the program included) and peak memory. `rclone serve s3` knows neither conditions nor checksums, so
@@ -144,6 +145,7 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=4)
     parser.add_argument("--mib", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--against", choices=("s5cmd", "rclone"), nargs="+", default=["s5cmd", "rclone"])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="storaged-bench-") as directory:
         place = Path(directory)
@@ -166,7 +168,8 @@ def main() -> None:
                     data = b"".join(chance.randbytes(min(MIB, size)) for _ in range(max(1, size // MIB)))
                     (place / kind / f"part-{n:05}.bin").write_bytes(data)
                 bench.s5cmd(f"file://{place}/{kind}", "", bucket=kind)
-            tools: dict[str, Tool] = {"ours": bench.ours, "s5cmd": bench.s5cmd, "rclone": bench.rclone}
+            others: dict[str, Tool] = {"s5cmd": bench.s5cmd, "rclone": bench.rclone}
+            tools: dict[str, Tool] = {"ours": bench.ours} | {name: others[name] for name in given.against}
             numbers = itertools.count()
             for kind, what in (
                 ("small", f"{given.small:,} objects of 64 KiB"),

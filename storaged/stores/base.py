@@ -55,6 +55,9 @@ class Had(NamedTuple):
     metadata: Mapping[str, str]
 
 
+Ended = Stat | StoreError  # what became of what was to be told later
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """Something under the store's URL that cannot be an object, and why (reported, never followed, never fatal)."""
@@ -270,11 +273,11 @@ class Store(Notes, Archives, Locks, Protocol):
         """Raises ObjectNotFound, ObjectCold, PermissionDenied; SourceChanged if its identity is another one."""
         ...
 
-    def near(self) -> AbstractContextManager[Mapping[str, Stat]]:
+    def near(self) -> AbstractContextManager[Mapping[str, Ended]]:
         """What this thread opens, looks at, creates and deletes within lies together: what leads there need not be
         looked at for each, and what was committed or deleted is durable when it ends. Then the mapping has, by key,
-        what `commit` told without its identity. Raises SourceChanged in the end where it led elsewhere meanwhile, or
-        why something is not durable; then nothing of it counts."""
+        what `commit` told without its identity, or why that one was not made after all. Raises SourceChanged in the end
+        where it led elsewhere meanwhile, or why something is not durable; then nothing of it counts."""
         ...
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:

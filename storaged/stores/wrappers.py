@@ -12,7 +12,7 @@ from storaged.clock import Clock, timed
 from storaged.errors import AlreadyExists, StoragedError, Transient
 from storaged.model import Origin
 from storaged.stores.archives import Warmed
-from storaged.stores.base import Deleted, Folders, Had, New, Reader, Skipped, Stat, Store, Traits, Upload, Wanted
+from storaged.stores.base import Deleted, Ended, Folders, Had, New, Reader, Skipped, Stat, Store, Traits, Upload, Wanted
 from storaged.stores.copies import Copy, CopySource
 from storaged.stores.listed import Listed, Lists
 from storaged.stores.locks import Protection
@@ -66,7 +66,7 @@ class StoreWrapper(Lists):
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return self._store.open(key, identity=identity)
 
-    def near(self) -> AbstractContextManager[Mapping[str, Stat]]:
+    def near(self) -> AbstractContextManager[Mapping[str, Ended]]:
         return self._store.near()
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:

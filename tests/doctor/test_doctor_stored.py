@@ -16,7 +16,7 @@ from storaged.clock import SECOND, new_id
 from storaged.model import AttemptState, JobState, Origin
 from storaged.stores.base import New, Skipped, Store
 from storaged.stores.listed import Listed
-from storaged.stores.s3.upload import PART
+from storaged.stores.s3.parts import PART
 from storaged.stores.wrappers import StoreWrapper
 from storaged.testing.servers import MotoServer
 from storaged.work import targets

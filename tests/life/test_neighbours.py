@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from storaged.catalog.schema_attempts import attempts
 from storaged.errors import PlaceAway
 from storaged.model import ItemState, RawState
-from storaged.stores.base import Stat, Store
+from storaged.stores.base import Ended, Store
 from storaged.stores.wrappers import StoreWrapper
 from storaged.work.release.sweep import sweep
 from storaged.work.rewrite.worker import Worker
@@ -27,7 +27,7 @@ class Ends(StoreWrapper):
     ended = 0
 
     @contextmanager
-    def near(self) -> Iterator[Mapping[str, Stat]]:
+    def near(self) -> Iterator[Mapping[str, Ended]]:
         with super().near() as told:
             yield told
         self.ended += 1

@@ -18,7 +18,7 @@ from storaged.decide.money import PlanMoney
 from storaged.prices.book import ClassPrices
 from storaged.prices.load import load_prices
 from storaged.stores.base import RESERVED
-from storaged.stores.s3 import copying, upload
+from storaged.stores.s3 import copying, parts, upload
 from storaged.stores.s3.together import WORTH
 from storaged.testing import FakeClock
 from storaged.testing.servers import LoggedRequest, MotoServer
@@ -292,7 +292,7 @@ def test_a_change_in_place_makes_the_requests_that_its_plan_counts(lake: Priced)
 
 def test_the_planner_knows_how_much_stores_and_workers_take_at_once() -> None:
     """Its figures are theirs, by another floor of the program."""
-    assert (money_of.PIECE, money_of.PART, money_of.PARTS) == (content.PIECE, upload.PART, upload.PARTS)
+    assert (money_of.PIECE, money_of.PART, money_of.PARTS) == (content.PIECE, parts.PART, upload.PARTS)
     assert money_of.LARGEST_COPY == copying.LARGEST
     sizes = (0, 1, money_of.SAMPLED, money_of.SAMPLED + 1, money_of.SAMPLED_LARGE, money_of.SAMPLED_LARGE + 1)
     gets = (0, 1, 1, money_of.SAMPLE_GETS, money_of.SAMPLE_GETS, money_of.SAMPLE_GETS_LARGE)

@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from storaged.errors import StoreUnavailable
 from storaged.stores.access import Opening
 from storaged.stores.base import RESERVED, Deleted, Store, Traits
+from storaged.stores.s3.parts import PART
 from storaged.stores.s3.store import S3Store
-from storaged.stores.s3.upload import PART
 from storaged.testing.servers import MotoServer, RcloneServer
 from storaged.testing.stores import StoreContract
 from storaged.testing.things import MINE, ODD_KEYS, Get, Put, Remove, create, origin_of

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from storaged.errors import ObjectNotFound, VerificationFailed
+from storaged.errors import AlreadyExists, ObjectNotFound, PermissionDenied, VerificationFailed
 from storaged.stores.access import Opening
 from storaged.stores.base import New, Stat
 from storaged.stores.copies import Copy, CopySource
+from storaged.stores.s3 import together
 from storaged.stores.s3.connections import BESIDE
 from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.together import WORTH
@@ -70,7 +71,7 @@ def test_what_is_made_of_neighbours_is_looked_at_by_a_listing_where_they_end(
     moto.clear_log()
     with tier.near() as told:
         made = {key: make(tier, source, key, what) for key, what in keys}
-        assert {r.operation for r in moto.log()} == {put}
+        assert {r.operation for r in moto.log()} == (set() if make is sent else {put})
     asked = Counter(r.operation for r in moto.log())
     reached = [first] if between else list(made)
     assert asked == {put: WORTH, "ListObjectsV2": 1, **({"HeadObject": WORTH - 1} if between else {})}
@@ -86,8 +87,16 @@ def test_what_is_made_of_neighbours_is_looked_at_by_a_listing_where_they_end(
 @pytest.mark.parametrize("copies", [1, WORTH])
 @pytest.mark.parametrize("instead", [b"other!" * 700, b"", None])
 def test_where_neighbours_end_what_is_not_there_as_it_was_told_is_said(
-    tier: S3Store, source: CopySource, s3_user: Any, bucket: str, make: Make, copies: int, instead: bytes | None
+    tier: S3Store,
+    source: CopySource,
+    s3_user: Any,
+    bucket: str,
+    make: Make,
+    copies: int,
+    instead: bytes | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(together, "HELD", 0)  # so that what is sent is there before they end
     wrong = VerificationFailed if instead is not None else ObjectNotFound
     with pytest.raises(wrong), tier.near():  # noqa: PT012 (it is the end of it that raises)
         made = [make(tier, source, *new()) for _ in range(copies)]
@@ -100,6 +109,35 @@ def test_where_neighbours_end_what_is_not_there_as_it_was_told_is_said(
     stat = sent(tier, source, *new())
     assert stat is not None
     assert stat == tier.head(stat.key)
+
+
+# MUST 2
+def test_of_what_is_sent_side_by_side_each_is_told_by_itself(
+    tier: S3Store, moto: MotoServer, s3_user: Any, bucket: str
+) -> None:
+    """A refusal is of one, nothing is overwritten, and what had no answer is asked for again."""
+    _ = tier.traits
+    made = dict(new() for _ in range(BESIDE + 3))
+    taken, refused, *right = made
+    s3_user.put_object(Bucket=bucket, Key=f"cold/{taken}", Body=b"mine")
+    moto.clear_log()
+    with tier.near() as told:
+        for key, what in made.items():
+            assert what.origin is not None
+            with tier.create(key, replace(what, size=len(DATA), later=True)) as upload:
+                upload.write(DATA)
+                assert upload.commit(what.origin) == Stat(key, len(DATA), "", 0)
+        assert moto.log() == []
+        moto.faults.add("AccessDenied", operation="PutObject", key=made[refused].attempt, times=2)
+        moto.faults.add("SlowDown", operation="PutObject", key=made[right[-1]].attempt)
+    moto.faults.assert_all_fired()
+    assert Counter(r.operation for r in moto.log())["PutObject"] == len(made) + 3
+    assert {key: type(ended) for key, ended in told.items() if not isinstance(ended, Stat)} == {
+        taken: AlreadyExists,
+        refused: PermissionDenied,
+    }
+    assert {key: ended for key, ended in told.items() if isinstance(ended, Stat)} == {k: tier.head(k) for k in right}
+    assert s3_user.get_object(Bucket=bucket, Key=f"cold/{taken}")["Body"].read() == b"mine"
 
 
 # MUST 2, MUST 5

@@ -19,9 +19,9 @@ from storaged.errors import (
 )
 from storaged.stores.access import Access, Opening
 from storaged.stores.base import DENIED, LACKS, RESERVED, Deleted, New
+from storaged.stores.s3.parts import PART
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
-from storaged.stores.s3.upload import PART
 from storaged.stores.wrappers import Retrying
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer

@@ -15,10 +15,11 @@ from storaged.stores.access import Opening
 from storaged.stores.base import RESERVED, Deleted, New, Stat
 from storaged.stores.s3.checksums import OURS, Algorithm, sum_of
 from storaged.stores.s3.errors import code_of
+from storaged.stores.s3.parts import PART
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.underway import uploads_at
-from storaged.stores.s3.upload import PART, PARTS
+from storaged.stores.s3.upload import PARTS
 from storaged.testing.servers import MotoServer, RcloneServer
 from storaged.testing.things import MINE, OTHER, create, origin_of, seeded
 

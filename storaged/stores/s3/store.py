@@ -23,7 +23,7 @@ from storaged.model import Origin
 from storaged.naming import named_by
 from storaged.stores.access import Opening
 from storaged.stores.archives import Warmed, Warmth
-from storaged.stores.base import RESERVED, Deleted, New, NoFolders, Skipped, Stat, Traits
+from storaged.stores.base import RESERVED, Deleted, Ended, New, NoFolders, Skipped, Stat, Traits
 from storaged.stores.keys import bounded, check_attempt, segments
 from storaged.stores.listed import Listed, Lists, together
 from storaged.stores.locks import FOREVER, Protection, Versioning
@@ -34,6 +34,7 @@ from storaged.stores.s3 import (
     deletes,
     listing,
     metadata,
+    parts,
     probe,
     transition,
     underway,
@@ -90,7 +91,7 @@ class S3Store(Lists, deletes.Deletes, Neighbours, ServerCopies):
             transitions=bool(able.copies_from and able.copies_onto) and keeps is Versioning.OFF,
             shows=False,  # it would cost a request before and one after each
             at_once=not able.writable or self._at_once,
-            one_step=upload.PART,
+            one_step=parts.PART,
             denied=able.denied,
         )
 
@@ -167,7 +168,7 @@ class S3Store(Lists, deletes.Deletes, Neighbours, ServerCopies):
             _ = self.protection  # what is there is a user's: what the store can do in this bucket must be of today
         target = self._target
         if not self._at_once:
-            whole = target.algorithm is not None and (target.algorithm.whole or (new.size or 0) <= upload.PART)
+            whole = target.algorithm is not None and (target.algorithm.whole or (new.size or 0) <= parts.PART)
             if not whole:
                 raise StoreError(
                     f"{key!r}: {self.url} tells no checksum of all it stores, so nothing goes into an archive class",
@@ -182,8 +183,9 @@ class S3Store(Lists, deletes.Deletes, Neighbours, ServerCopies):
         one. Raises PermissionDenied where a lock holds it."""
         return self._delete(self._name(key), identity, purge=versions)
 
-    def near(self) -> AbstractContextManager[Mapping[str, Stat]]:
-        """Nothing leads to a key. What the server copied is looked at when it ends, and so is what was sent."""
+    def near(self) -> AbstractContextManager[Mapping[str, Ended]]:
+        """Nothing leads to a key. Small things are sent when it ends, side by side; then they are looked at, and so is
+        what the server copied."""
         return self._made.near()
 
     def above(self, key: str) -> NoFolders:

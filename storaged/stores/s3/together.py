@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from storaged.errors import StoreError, StoreUnavailable, VerificationFailed
-from storaged.stores.base import Had, Stat, Wanted
+from storaged.stores.base import Ended, Had, Stat, Wanted
 from storaged.stores.locks import Protection, Versioning
 from storaged.stores.s3.identity import parts
 from storaged.stores.s3.metadata import metadata_of
@@ -22,6 +22,7 @@ from storaged.stores.s3.pages import Mark, ask
 from storaged.stores.s3.session import S3Session
 
 WORTH: Final = 13  # keys that a listing is asked for
+HELD: Final = 4 << 20  # bytes that a thread has waiting to be sent
 _BETWEEN: Final = 2  # times as many keys as are wanted are listed
 
 
@@ -86,22 +87,34 @@ class _Made(NamedTuple):
     there: Callable[[Stat], bool]
 
 
+class Put(NamedTuple):
+    """A small thing that waits to be sent, at a vacant full key. `sent`: what became of it, from the headers of the
+    answer; None: none came, or a refusal. Raises StoreError."""
+
+    key: str
+    name: str
+    body: bytes
+    headers: Mapping[str, str]
+    sent: Callable[[Mapping[str, str] | None], Stat]
+
+
 class Made:
-    """What was made within `near` and nobody has looked at yet, of each thread by itself."""
+    """What was made within `near` and nobody has looked at yet, and what is to be sent, of each thread by itself."""
 
     def __init__(self, session: S3Session) -> None:
         self._session = session
         self._here = threading.local()
 
     @contextlib.contextmanager
-    def near(self) -> Iterator[Mapping[str, Stat]]:
+    def near(self) -> Iterator[Mapping[str, Ended]]:
         """At its end all of it is there as it was told, and what it gives tells of it by its name. Raises
         VerificationFailed, or as a look does."""
         made: dict[str, _Made] = {}
-        told: dict[str, Stat] = {}
-        self._here.made = made
+        told: dict[str, Ended] = {}
+        self._here.made, self._here.told, self._here.puts = made, told, []
         try:
             yield told
+            self._send()
         finally:
             self._here.made = None
         page = listed(self._session, list(made))
@@ -112,6 +125,28 @@ class Made:
                 if not one.there(found):
                     raise VerificationFailed(f"{found.key}: what is there is not what {self._session.url} said it made")
             told[found.key] = found
+
+    def put(self, one: Put) -> bool:
+        """Whether it is sent when `near` ends, or some come together that hold much."""
+        if getattr(self._here, "made", None) is None:
+            return False
+        puts: list[Put] = self._here.puts
+        puts.append(one)
+        if sum(len(waiting.body) for waiting in puts) >= HELD:
+            self._send()
+        return True
+
+    def _send(self) -> None:
+        puts, self._here.puts = self._here.puts, []
+        answers = self._session.wire.puts({one.key: (one.body, one.headers) for one in puts})
+        for one in puts:
+            try:
+                stat = one.sent(answers.get(one.key))
+            except StoreError as error:
+                self._here.told[one.name] = error
+            else:
+                if stat.identity:  # it was looked at
+                    self._here.told[one.name] = stat
 
     def later(self, key: str, look: Callable[[], Stat], there: Callable[[Stat], bool]) -> bool:
         """Whether what the server said that it made at a full key is looked at when `near` ends. `look`: by itself,

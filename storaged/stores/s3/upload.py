@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import mmap
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
@@ -30,17 +28,13 @@ from storaged.stores.s3.checksums import Algorithm, new_sum, sum_of, told
 from storaged.stores.s3.classes import STANDARD
 from storaged.stores.s3.errors import code_of, translated
 from storaged.stores.s3.identity import identity_of, parts
+from storaged.stores.s3.parts import PART, SENDING, give_back, memory_of
 from storaged.stores.s3.session import S3Session
-from storaged.stores.s3.together import Made
+from storaged.stores.s3.together import Made, Put
 from storaged.stores.s3.underway import abort_upload, note_of, uploads_at
 from storaged.stores.s3.wire import META, ORIGIN, Head
 
-PART: Final = 8 << 20  # bytes; also the most that is stored with one PUT
 PARTS: Final = 9_000  # of the 10,000 that S3 takes; the rest are for what comes beyond the size that was told
-# Parts of this process that are being sent: each holds its bytes.
-_SENDING: Final = threading.BoundedSemaphore(4)
-
-_spare: Final[deque[mmap.mmap]] = deque(maxlen=2)  # parts that were sent: new memory takes a third of a part's CPU
 
 _Told = tuple[Stat, str]  # what is at the key, and the store's checksum of it where it tells one
 
@@ -111,18 +105,26 @@ class S3Upload:
         """Make it visible, whole, and prove it. Raises AlreadyExists, VerificationFailed, StoreUnavailable: then it is
         not known whether it is there."""
         with self._aborting():
-            make = self._put if self._size <= self._part_size else self._complete
-            stat, says = make(origin, metadata or {})
+            if self._size > self._part_size:
+                stat = self._checked(*self._complete(origin, metadata or {}))
+            elif (waiting := self._waiting(origin, metadata or {})) is not None:
+                stat, self._proven = waiting, True  # or it counts as not made
+            else:
+                stat = self._checked(*self._put(bytes(self._small), origin, metadata or {}))
             if any(name.startswith(beside.TAG) for name in metadata or {}):
                 stat = self._tagged(stat, metadata or {})
-            if stat.size != self._size:
-                raise VerificationFailed(f"{self._name}: {stat.size} bytes are stored, {self._size} were written")
-            if says and self._sum is not None:
-                if says != self._sum.text():
-                    raise VerificationFailed(f"{self._name}: its checksum is not that of what was written")
-                self._proven = True
             self._ended = True
         self._small.clear()
+        return stat
+
+    def _checked(self, stat: Stat, says: str) -> Stat:
+        """`says`: the store's checksum, where it tells one."""
+        if stat.size != self._size:
+            raise VerificationFailed(f"{self._name}: {stat.size} bytes are stored, {self._size} were written")
+        if says and self._sum is not None:
+            if says != self._sum.text():
+                raise VerificationFailed(f"{self._name}: its checksum is not that of what was written")
+            self._proven = True
         return stat
 
     def abort(self) -> None:
@@ -160,9 +162,27 @@ class S3Upload:
 
     # -- one PUT ----------------------------------------------------------------------------------------------------
 
-    def _put(self, origin: Origin, metadata: Mapping[str, str]) -> _Told:
-        data, answer = bytes(self._small), dict[str, str]()
-        summed = (self._target.algorithm, self._sum.text()) if self._target.algorithm and self._sum else None
+    def _waiting(self, origin: Origin, metadata: Mapping[str, str]) -> Stat | None:
+        """What will be there when `near` ends, where it can be sent then with its neighbours."""
+        target, data = self._target, bytes(self._small)
+        if not (self._later and target.made and self._ours and target.create_put and self._summed) or metadata:
+            return None
+        algorithm, text = self._summed
+
+        def sent(answer: Mapping[str, str] | None) -> Stat:
+            if answer is None:  # by itself, to hear why, or that it is there
+                return self._checked(*self._put(data, origin, {}))
+            return self._checked(*(self._told_later(answer, algorithm, text) or self._look()))
+
+        one = Put(self._key, self._name, data, self._headers(origin) | {algorithm.header: text}, sent)
+        return Stat(self._name, self._size, "", 0, target.storage_class) if target.made.put(one) else None
+
+    @property
+    def _summed(self) -> tuple[Algorithm, str] | None:
+        return (self._target.algorithm, self._sum.text()) if self._target.algorithm and self._sum else None
+
+    def _put(self, data: bytes, origin: Origin, metadata: Mapping[str, str]) -> _Told:
+        answer, summed = dict[str, str](), self._summed
         try:
             if not (self._ours and self._target.create_put):
                 self._must_be_vacant()
@@ -237,7 +257,7 @@ class S3Upload:
             if self._part is not None and self._filled == len(self._part):
                 self._send(self._part)
             if self._part is None:
-                self._part, self._filled = _part_of(self._most()), 0
+                self._part, self._filled = memory_of(self._most()), 0
             piece = data[: len(self._part) - self._filled]
             self._part[self._filled : self._filled + len(piece)] = piece
             self._filled += len(piece)
@@ -250,13 +270,13 @@ class S3Upload:
             raise self._error
         self._part = None
         number = len(self._parts) + 1
-        _SENDING.acquire()
+        SENDING.acquire()
         try:
             sent = self._target.threads.submit(self._send_part, number, part, self._filled)
         except BaseException:
-            _SENDING.release()
+            SENDING.release()
             raise
-        sent.add_done_callback(lambda _: _SENDING.release())
+        sent.add_done_callback(lambda _: SENDING.release())
         self._parts.append(sent)
 
     def _send_part(self, number: int, part: mmap.mmap, length: int) -> dict[str, Any]:
@@ -270,8 +290,7 @@ class S3Upload:
         except StoreError as error:
             self._error = self._error or error
             raise
-        if len(part) == PART:
-            _spare.append(part)
+        give_back(part)
         told_back = {"PartNumber": number, "ETag": etag}
         return told_back if algorithm is None else told_back | {algorithm.parameter: summed[algorithm.header]}
 
@@ -377,11 +396,3 @@ class S3Upload:
     def _told(self, found: Head) -> _Told:
         algorithm = self._target.algorithm
         return found.stat(self._name), told(found.headers, algorithm) if algorithm is not None else ""
-
-
-def _part_of(size: int) -> mmap.mmap:
-    """Memory for so many bytes of a part, whatever is in it."""
-    if size == PART:
-        with contextlib.suppress(IndexError):
-            return _spare.pop()
-    return mmap.mmap(-1, size)

@@ -171,6 +171,13 @@ class Wire:
         told = {"If-None-Match": "*", **headers}
         return self._send("PUT", key, told, body=body, creating=True).headers
 
+    def puts(self, wanted: Mapping[str, tuple[bytes, Mapping[str, str]]]) -> Mapping[str, Mapping[str, str]]:
+        """The same of some full keys, with body and headers of each, side by side. Of what is not told it is not known
+        whether it is there."""
+        told = {"If-None-Match": "*"}
+        asked = [self._request("PUT", key, told | dict(more), body=body) for key, (body, more) in wanted.items()]
+        return {key: found.headers for key, found in zip(wanted, self._all(asked), strict=True) if found}
+
     def copy(self, key: str, headers: Mapping[str, str], *, within_s: float) -> str:
         """CopyObject onto a full key, and the document that tells of the copy. The server may be silent for `within_s`
         seconds more than usual. Raises what it answers with status 200, too: it begins to answer before it knows."""

@@ -14,9 +14,9 @@ from storaged.catalog.placements import Seen
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.clock import Timings
 from storaged.codecs.registry import Sampled
-from storaged.errors import LeaseLost, StoragedError
+from storaged.errors import LeaseLost, StoragedError, StoreError
 from storaged.model import ItemState
-from storaged.stores.base import Reader, Stat
+from storaged.stores.base import Ended, Reader
 from storaged.work.context import Context
 from storaged.work.packs import OpenPacks, Span, by_place
 from storaged.work.rewrite.beside import side_by_side
@@ -99,13 +99,22 @@ class Making:
 
         def act(neighbours: Sequence[Item]) -> list[Staged | ItemOutcome]:
             if isinstance(neighbours[0].to, ToRoot):
-                found = bring_back(self.context, neighbours, self.tried, executor=self.frames, packs=packs)
-            else:
-                found = side_by_side(self.context, neighbours, self.tried, one)
+                return bring_back(self.context, neighbours, self.tried, executor=self.frames, packs=packs)
+            return side_by_side(self.context, neighbours, self.tried, one)
+
+        def again(neighbours: Sequence[Item], found: list[Staged | ItemOutcome]) -> list[Staged | ItemOutcome]:
             return rechecked(self.context, neighbours, found, self.tried)
 
-        recording = self.timings.recording
-        made = each(self.context, self.items, items, act, met=self.met, recording=recording, settled=_settled)
+        made = each(
+            self.context,
+            self.items,
+            items,
+            act,
+            met=self.met,
+            recording=self.timings.recording,
+            settled=_settled,
+            again=again,
+        )
         yield from zip(items, made, strict=True)
 
     def looked(self, items: Sequence[Item]) -> Iterator[tuple[Item, str | ItemOutcome]]:
@@ -143,6 +152,11 @@ def _whole(items: Sequence[Item]) -> Iterator[tuple[Seen, Span]]:
     return ((i.seen, (0, i.seen.placement.size)) for i in items)
 
 
-def _settled(staged: Staged, told: Mapping[str, Stat]) -> Staged:
-    """With the identity that its store told when all neighbours were made."""
-    return staged if staged.stat.identity else replace(staged, stat=told[staged.stat.key])
+def _settled(staged: Staged, told: Mapping[str, Ended]) -> Staged:
+    """With the identity that its store told when all neighbours were made. Raises why it was not made."""
+    if staged.stat.identity:
+        return staged
+    ended = told[staged.stat.key]
+    if isinstance(ended, StoreError):
+        raise ended
+    return replace(staged, stat=ended)
