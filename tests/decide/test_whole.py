@@ -264,7 +264,8 @@ def test_money_is_judged_of_all_of_it(lake: Catalog, settings: Settings, tmp_pat
     assert "whole decides: would go to cold with all of a.zarr/" in str(told)
     assert told.subject.part_of is not None
     assert str(told.subject.part_of) == (
-        "part of a Zarr array or group (a.zarr/): 3 objects, 1.8 GiB, no read known, in hot"
+        "part of a Zarr array or group (a.zarr/): 3 objects, 1.8 GiB, last written 2025-08-17T14:13:20Z, "
+        "no read known, in hot"
     )
 
 
