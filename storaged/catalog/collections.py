@@ -61,6 +61,17 @@ def inside(conn: sa.Connection, dataset_id: int, name: str) -> ColumnElement[boo
     return None if row is None else sa.and_(objects.c.name >= row.prefix, objects.c.name < row.until)
 
 
+def named(conn: sa.Connection, dataset: str, name: str) -> tuple[str, str] | None:
+    """The prefix of a dataset's collection of this name, as `inside` takes it, and its first part that is there; None:
+    there is none."""
+    c, o = collections.c, objects.c
+    prefixes = c.prefix.in_([name, f"{name.removesuffix('/')}/"])
+    of_it = sa.and_(o.dataset_id == c.dataset_id, o.name >= c.prefix, o.name < c.until, o.removed_us.is_(None))
+    query = sa.select(c.prefix, o.name).join(datasets, datasets.c.id == c.dataset_id).join(objects, of_it)
+    row = conn.execute(query.where(datasets.c.name == dataset, prefixes).order_by(o.name).limit(1)).first()
+    return None if row is None else (row.prefix, row.name)
+
+
 def by_name(conn: sa.Connection, dataset_id: int, names: Iterable[str]) -> dict[str, Any]:
     """Of these objects of a dataset id, state and identity of their originals."""
     o = objects.c

@@ -13,10 +13,12 @@ from storaged.errors import UsageError
 
 
 def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False) -> None:
-    """Say what each policy makes of an object, condition by condition, and which one decides.
+    """Say what each policy makes of an object, condition by condition, and which one decides. The name of a collection
+    stands for all of it.
 
     Example: storagectl explain flights/2026/01.csv
     """
+    from storaged.catalog.collections import named
     from storaged.cli.context import opened
     from storaged.work import targets
     from storaged.work.plan.configured import take_in
@@ -31,14 +33,17 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
             raise UsageError(f"{target!r} is a dataset; name one object of it", hint=f"{dataset}/OBJECT")
         policies = load_and_warn(out, context.settings)
         take_in(context)
-        samples = sample_auto(context, policies, only=(dataset, format_of(name)))
-        refused = refusals(context, policies, dataset, name)
+        with context.catalog.read() as conn:
+            _, part = named(conn, dataset, name) or (None, name)
+        samples = sample_auto(context, policies, only=(dataset, format_of(part)))
+        refused = refusals(context, policies, dataset, part)
         given = context.catalog, context.settings, policies, dataset, name, context.now_us()
         found = run_explain(*given, choices=samples.choices, refused=refused)
     facts = dataclasses.asdict(found)
     if (part_of := facts["subject"]["part_of"]) is not None:
-        at = part_of.pop("last_read_us")
-        part_of["last_read_at"] = None if at is None else when(at)
+        for what in ("last_written", "last_read"):
+            at = part_of.pop(f"{what}_us")
+            part_of[f"{what}_at"] = None if at is None else when(at)
     for policy, told in zip(facts["policies"], found.policies, strict=True):
         policy["money"] = told.money.as_json() if told.money else None
         policy["choice"] = told.choice.as_json() if told.choice else None

@@ -36,7 +36,7 @@ def scan(
     Example: storagectl scan flights
     """
     from storaged.cli.context import make_state_dir, opened
-    from storaged.decide.kinds import shown, what_is
+    from storaged.decide.kinds import READABLE, shown, what_is
 
     options = of(ctx)
     out = Output(options)
@@ -51,7 +51,8 @@ def scan(
             out.warn(f"the root of {found.dataset} carries no claim, so nothing of it is ever released: {why}")
         for one in found.new_collections:
             what = f"{found.dataset}: {shown(one.prefix)}: {what_is(one.kind)}"
-            out.warn(f"{what}: moved only by policies that say `collections: whole`")
+            word = "whole" if one.kind in READABLE else "ignore"
+            out.warn(f"{what}: moved only by policies that say `collections: {word}`")
         if found.unread_references:
             what = count(found.unread_references, "file")
             out.warn(f"{found.dataset}: {what} with references cannot be read: `storagectl references` tells why")

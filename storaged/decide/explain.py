@@ -84,23 +84,26 @@ class PolicyTold:
 
 @dataclass(frozen=True, slots=True)
 class PartOf:
-    """The collection that an object is in: how many objects and bytes of content it has, when any of it was last read
-    (None: never, as far as logs tell), and in which tiers it is."""
+    """The collection that an object is in: how many objects and bytes of content it has, when any of it was last
+    written and read (None: never, as far as logs tell), and in which tiers it is. `asked`: it was asked for, and the
+    object is the one of its parts that shows it."""
 
     prefix: str
     kind: str
     objects: int
     bytes: int
+    last_written_us: int | None
     last_read_us: int | None
     tiers: tuple[str, ...]
+    asked: bool = False
 
     def __str__(self) -> str:
         number = f"{self.objects:,} object{'' if self.objects == 1 else 's'}"
+        written = "" if self.last_written_us is None else f"last written {iso(self.last_written_us)}, "
         read = "no read known" if self.last_read_us is None else f"last read {iso(self.last_read_us)}"
         size = naturalsize(self.bytes, binary=True)
-        return (
-            f"part of {what_is(self.kind)} ({shown(self.prefix)}): {number}, {size}, {read}, in {', '.join(self.tiers)}"
-        )
+        told = f"{number}, {size}, {written}{read}, in {', '.join(self.tiers)}"
+        return f"{'' if self.asked else 'part of '}{what_is(self.kind)} ({shown(self.prefix)}): {told}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +163,14 @@ class Explanation:
     def lines(self) -> Iterator[str]:
         """As a person reads it; names stand as they are, whatever characters they hold."""
         s = self.subject
-        yield f"{s.dataset}/{s.name}: {naturalsize(s.size, binary=True)}, {s.place}, {s.reads:,} reads known"
-        if s.part_of is not None:
-            yield str(s.part_of)
+        itself = f"{s.dataset}/{s.name}: {naturalsize(s.size, binary=True)}, {s.place}, {s.reads:,} reads known"
+        if s.part_of is not None and s.part_of.asked:
+            yield f"{s.dataset}: {s.part_of}"
+            yield f"what is asked of each part, of the first: {itself}"
+        else:
+            yield itself
+            if s.part_of is not None:
+                yield str(s.part_of)
         if s.referrers:
             yield s.named_by
         if s.not_taken:

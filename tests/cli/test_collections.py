@@ -71,6 +71,11 @@ def test_what_moves_whole_goes_and_comes_back_by_the_name_of_a_part_or_of_all(la
     lake.good("scan")
     lake.policy(WHOLE)
     lake.good("plan")
+    for name in ("lake/array.zarr", "lake/array.zarr/"):
+        told = lake.good("explain", name).out
+        assert "lake: a Zarr array or group (array.zarr/): 2 objects, 140.6 KiB, last written 2023-11-14" in told
+        assert "whole decides: would go to cold with all of array.zarr/" in told
+    assert lake.good("explain", "lake/array.zarr", "--json").json["subject"]["part_of"]["asked"]
     assert "2 objects" in lake.good("apply", "1", "--yes").out
     for target in ("lake/array.zarr/c.csv", "lake/array.zarr"):
         answer = lake.good("undo", target, "--dry-run", "--json").json

@@ -264,7 +264,8 @@ def test_money_is_judged_of_all_of_it(lake: Catalog, settings: Settings, tmp_pat
     assert "whole decides: would go to cold with all of a.zarr/" in str(told)
     assert told.subject.part_of is not None
     assert str(told.subject.part_of) == (
-        "part of a Zarr array or group (a.zarr/): 3 objects, 1.8 GiB, no read known, in hot"
+        "part of a Zarr array or group (a.zarr/): 3 objects, 1.8 GiB, last written 2025-08-17T14:13:20Z, "
+        "no read known, in hot"
     )
 
 
@@ -274,6 +275,9 @@ def test_explain_tells_of_all_of_it(lake: Catalog, settings: Settings, tmp_path:
     told = explain(lake, settings, loaded, "events/web", PARTS[A][0], NOW)
     assert (told.decides, told.outcome) == ("whole", "whole decides: would go to cold with all of a.zarr/")
     assert "yes: larger than 2 MiB: 3.0 MiB large" in str(told)
+    by_its_name = explain(lake, settings, loaded, "events/web", A, NOW)
+    assert str(by_its_name).startswith("events/web: a Zarr array or group (a.zarr/): 3 objects, 3.0 MiB, last written ")
+    assert (by_its_name.policies, by_its_name.subject.name) == (told.policies, PARTS[A][0])
     told = explain(lake, settings, loaded, "events/web", PARTS[B][0], NOW)
     assert "held back: part of a Zarr array or group (b.zarr/), which is one thing" in told.outcome
     change(lake, PARTS[A][1], hold="court")

@@ -116,6 +116,7 @@ def _staying(conn: sa.Connection, subject: Subject, going: sa.ColumnElement[bool
 
 
 def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
+    """The object of this name, or the first part of the collection of this name that is there."""
     reads = sa.select(sa.func.sum(access.c.reads)).where(access.c.object_id == objects.c.id).scalar_subquery()
     current = sa.and_(replicas.c.object_id == objects.c.id, replicas.c.state == ReplicaState.CURRENT.value)
     pack = (
@@ -128,9 +129,13 @@ def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
         sa.select(objects, tiers.c.name.label("tier"), reads.label("reads"), pack.label("pack"))
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .outerjoin(tiers, tiers.c.id == objects.c.tier_id)
-        .where(datasets.c.name == dataset, objects.c.name == name)
+        .where(datasets.c.name == dataset)
     )
-    row = conn.execute(query).one_or_none()
+    row = conn.execute(query.where(objects.c.name == name)).one_or_none()
+    asked = None
+    if row is None and (found := collections.named(conn, dataset, name)) is not None:
+        asked, part = found
+        row = conn.execute(query.where(objects.c.name == part)).one_or_none()
     if row is None:
         raise UsageError(f"the catalog has no object {name!r} in {dataset!r}", hint="names are relative to the root")
     tier = None if row.removed_us is not None else row.tier
@@ -140,7 +145,7 @@ def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
         row.id,
         row.dataset_id,
         dataset,
-        name,
+        row.name,
         row.size,
         tier,
         row.codec,
@@ -150,7 +155,7 @@ def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
         row.pack or "",
         row.edition,
         row.format,
-        _part_of(conn, row.id, row.dataset_id),
+        _part_of(conn, row.id, row.dataset_id, asked),
         *_referrers(conn, row.id),
     )
 
@@ -164,16 +169,22 @@ def _all_of(dataset_id: int, within: sa.ColumnElement[bool]) -> sa.ColumnElement
     return sa.and_(objects.c.dataset_id == dataset_id, within, objects.c.removed_us.is_(None))
 
 
-def _part_of(conn: sa.Connection, object_id: int, dataset_id: int) -> PartOf | None:
-    """The collection that an object is in, if any."""
+def _part_of(conn: sa.Connection, object_id: int, dataset_id: int, asked: str | None) -> PartOf | None:
+    """The collection that an object is in, if any. `asked`: the prefix of one that was asked for."""
     of_it = sa.select(collections.of_object("prefix").label("prefix"), collections.of_object("kind").label("kind"))
     prefix, kind = conn.execute(of_it.select_from(objects).where(objects.c.id == object_id)).one()
     within = None if prefix is None else collections.inside(conn, dataset_id, prefix)
     if within is None:
         return None
-    sums = (sa.func.count(), sa.func.coalesce(sa.func.sum(objects.c.size), 0), sa.func.max(objects.c.last_read_us))
+    sums = (
+        sa.func.count().label("number"),
+        sa.func.coalesce(sa.func.sum(objects.c.size), 0).label("size"),
+        sa.func.max(objects.c.created_us).label("written"),
+        sa.func.max(objects.c.last_read_us).label("read"),
+    )
     query = sa.select(tiers.c.name, *sums).join(tiers, tiers.c.id == objects.c.tier_id)
     rows = conn.execute(query.where(_all_of(dataset_id, within)).group_by(tiers.c.name).order_by(tiers.c.name)).all()
-    read = [r[3] for r in rows if r[3] is not None]
-    count, size = sum(int(r[1]) for r in rows), sum(int(r[2]) for r in rows)
-    return PartOf(prefix, kind, count, size, max(read, default=None), tuple(r[0] for r in rows))
+    read = max((r.read for r in rows if r.read is not None), default=None)
+    written = max((r.written for r in rows), default=None)
+    sizes = sum(int(r.number) for r in rows), sum(int(r.size) for r in rows)
+    return PartOf(prefix, kind, *sizes, written, read, tuple(r.name for r in rows), asked=asked == prefix)
