@@ -129,6 +129,7 @@ class Traits:
     at_once: bool = True  # what is made there can be read at once: its storage class is no archive
     one_step: int = 2**62  # bytes that are made visible by one request; what is larger goes in parts
     denied: frozenset[str] = frozenset()  # of LACKS, those that are not known, as trying them was denied
+    untried: str = DENIED  # why those are not known
 
     @property
     def releases(self) -> bool:
@@ -141,7 +142,7 @@ class Traits:
 
     def lacking(self, *traits: str) -> str:
         """Those of LACKS that the store lacks or does not let us try, by name and in words."""
-        return " and ".join(f"{trait}: {DENIED if trait in self.denied else LACKS[trait]}" for trait in traits)
+        return " and ".join(f"{trait}: {self.untried if trait in self.denied else LACKS[trait]}" for trait in traits)
 
 
 class Reader(Protocol):

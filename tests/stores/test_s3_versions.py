@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from storaged.catalog.facts import Identity
 from storaged.clock import DAY, SystemClock, from_datetime, to_datetime
 from storaged.errors import PermissionDenied, SourceChanged, StoreError
 from storaged.stores.access import Opening
@@ -20,6 +21,7 @@ from storaged.stores.s3.versions import lock_of
 from storaged.stores.s3.wire import Head
 from storaged.testing.servers import MotoServer
 from storaged.testing.things import create, keys
+from storaged.work.claims import Place, take
 
 
 @pytest.fixture
@@ -258,3 +260,27 @@ def test_an_identity_with_a_version_gives_its_parts_back() -> None:
     assert parts("abc:7:v:1") == ("abc", 7, "v:1")
     assert parts("1:2:3:4")[:2] == ("1", 2)
     assert parts("of another store") == ("of another store", -1, "")
+
+
+def test_nothing_is_tried_where_it_would_be_locked_and_what_is_there_is_known(
+    moto: MotoServer, bucket: str, s3_user: Any
+) -> None:
+    locked = f"{bucket}-locked"
+    moto.make_bucket(locked, locks=True)
+    s3_user.put_object_lock_configuration(
+        Bucket=locked,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 30}},
+        },
+    )
+    put(s3_user, locked, b"kept", "d/a")
+    store = S3Store(f"s3://{locked}/d", Opening(access=moto.access))
+    assert keys(store) == ["a"]
+    assert not store.traits.releases
+    assert "locks whatever is put into it" in store.traits.lacking("delete_condition")
+    with pytest.raises(PermissionDenied, match="30 days, by its default retention"):
+        take(store, Identity("one", 1), Place("dataset", "lake"))
+    told = s3_user.list_object_versions(Bucket=locked)
+    assert [version["Key"] for version in told["Versions"]] == ["d/a"]
+    moto.forget(locked)

@@ -33,6 +33,7 @@ from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.identity import BARE, NULL, QUOTED
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.underway import abort_older
+from storaged.stores.s3.versions import default_retention
 from storaged.stores.s3.wire import META, ORIGIN
 
 FOLDER: Final = "probe"
@@ -63,10 +64,13 @@ class Abilities:
     copies_onto: str = ""
     algorithm: Algorithm | None = None
     denied: frozenset[str] = frozenset()
+    kept: str = ""  # for how long a bucket locks whatever is put into it: nothing is tried there, it could not go again
 
 
-def probe(session: S3Session, keeps: Versioning) -> Abilities:
+def probe(session: S3Session, keeps: Versioning, *, locks: bool = False) -> Abilities:
     """Try it. Raises StoreError, PermissionDenied where a trial may begin but not end."""
+    if locks and (kept := default_retention(session)):
+        return Abilities(writable=False, denied=frozenset(LACKS), kept=kept)
     trial = _Trial(session, f"{RESERVED}/{FOLDER}/{new_id()}", [])
     try:
         try:

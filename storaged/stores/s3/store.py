@@ -18,12 +18,12 @@ from typing import Final
 
 import obstore
 
-from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError
+from storaged.errors import AlreadyExists, ObjectNotFound, PermissionDenied, SourceChanged, StoreError
 from storaged.model import Origin
 from storaged.naming import named_by
 from storaged.stores.access import Opening
 from storaged.stores.archives import Warmed, Warmth
-from storaged.stores.base import RESERVED, Deleted, Ended, New, NoFolders, Skipped, Stat, Traits
+from storaged.stores.base import DENIED, RESERVED, Deleted, Ended, New, NoFolders, Skipped, Stat, Traits
 from storaged.stores.keys import bounded, check_attempt, segments
 from storaged.stores.listed import Listed, Lists, together
 from storaged.stores.locks import FOREVER, Protection, Versioning
@@ -93,6 +93,7 @@ class S3Store(Lists, deletes.Deletes, Neighbours, ServerCopies):
             at_once=not able.writable or self._at_once,
             one_step=parts.PART,
             denied=able.denied,
+            untried="its bucket locks whatever is put into it, so nothing was tried" if able.kept else DENIED,
         )
 
     @property
@@ -289,7 +290,14 @@ class S3Store(Lists, deletes.Deletes, Neighbours, ServerCopies):
         """In class STANDARD. Raises AlreadyExists; where the store overwrites (`traits.create_put`), another writer
         at the same moment is not seen."""
         note = _note_path(name)
-        if create_only and not self._abilities()[1].create_put and self._read(note) is not None:
+        able = self._abilities()[1]
+        if able.kept:
+            raise PermissionDenied(
+                f"{self.url}: its bucket locks whatever is put into it for {able.kept}, by its default retention",
+                key=name,
+                hint="a tier needs a bucket without one; of a root of such a bucket nothing is released",
+            )
+        if create_only and not able.create_put and self._read(note) is not None:
             raise AlreadyExists(f"the note {name!r} is there already", key=name)
         with translated(name, self._session.bucket, creating=create_only):
             obstore.put(
@@ -327,8 +335,8 @@ class S3Store(Lists, deletes.Deletes, Neighbours, ServerCopies):
     def _abilities(self) -> tuple[Versioning, probe.Abilities]:
         with self._lock:
             if self._found is None:
-                keeps = self._keeps
-                self._found = keeps, probe.probe(self._session, keeps)
+                kept = self._kept
+                self._found = kept.versioning, probe.probe(self._session, kept.versioning, locks=kept.locks)
             return self._found
 
     @property

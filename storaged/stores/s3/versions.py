@@ -53,6 +53,16 @@ def _locks(session: S3Session, keeps: Versioning) -> bool:
     return found is not None and found.text("ObjectLockEnabled") == "Enabled"
 
 
+def default_retention(session: S3Session) -> str:
+    """For how long the bucket locks whatever is put into it, in words; empty: it does not. Raises PermissionDenied,
+    NoAnswer."""
+    found = ask(session, LOCKS)
+    for rule in found.each("DefaultRetention") if found else ():
+        days, years = rule.text("Days"), rule.text("Years")
+        return f"{days} days" if days else f"{years} years"
+    return ""
+
+
 def lock_of(session: S3Session, name: str, head: Head, *, locks: bool) -> tuple[str, str, bool]:
     """Mode and end of an object's retention (empty where it has none), and whether a legal hold is on it. `locks`:
     whether its bucket has any; then what a HEAD does not tell is asked for, as it tells it only to who may ask. A
