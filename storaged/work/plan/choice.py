@@ -94,7 +94,9 @@ def _chosen(
     foretold = Foretold(*map(Decimal, figures))
     picks = {name: row[f"pick_{number}"] for number, name in enumerate(choosing.guesses)}
     picks |= {MEMORY: row["pick_memory"], STAY: row["hottest"]}
-    past = PastOfOne(dict(row), foretold, policy.to.horizon_us / DAY, choosing.guesses, subject.dataset_id in inputs.waves)
+    past = PastOfOne(
+        dict(row), foretold, policy.to.horizon_us / DAY, choosing.guesses, subject.dataset_id in inputs.waves
+    )
 
     def where(supposed: Sequence[Supposed]) -> list[str]:
         """The tiers, were these its reads."""
