@@ -156,6 +156,12 @@ def _again(conn: sa.Connection, row: sa.Row[Any], now_us: int) -> int | None:
     return None
 
 
+def last_done(conn: sa.Connection, task: str) -> int | None:
+    """When the last run of a task began that was done; None: none is known."""
+    query = sa.select(sa.func.max(runs.c.started_us)).where(runs.c.task == task, runs.c.state == "done")
+    return conn.execute(query).scalar()
+
+
 def keep(conn: sa.Connection, held: Mapping[str, Run], now_us: int, lease_us: int) -> list[str]:
     """A sign of life of runs, by task. Returns the tasks that are not ours any more."""
     lost = []

@@ -50,6 +50,12 @@ def is_open(opens: str, for_us: int, now_us: int) -> bool:
     return next_fire(opens, now_us - for_us) <= now_us
 
 
+def daily(schedule: str) -> str:
+    """The schedule that fires at the same times of the day, on each day."""
+    minute, hour, *_ = schedule.split()
+    return f"{minute} {hour} * * *"
+
+
 @lru_cache(maxsize=256)
 def rests_a_day(schedule: str) -> bool:
     """Whether there is a day of a year, of whole UTC, in which and with whose end a schedule does not fire."""

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from storaged.catalog import ledger, suspensions
+from storaged.catalog import ledger, suspensions, tasks
+from storaged.clock import DAY
+from storaged.config.schedules import daily, next_fire, rests_a_day
 from storaged.config.settings import Settings
-from storaged.decide.policy import LoadedPolicy, PolicySet
+from storaged.decide.policy import LoadedPolicy, Policy, PolicySet
 from storaged.errors import (
     MarkerLost,
     OtherPlace,
@@ -23,7 +25,7 @@ from storaged.errors import (
     UsageError,
     VerificationFailed,
 )
-from storaged.model import AUTO, Mode
+from storaged.model import Mode
 from storaged.prices.amount import usd
 from storaged.work import suspension
 from storaged.work.context import Context
@@ -59,14 +61,21 @@ def wanted(settings: Settings, policies: Iterable[LoadedPolicy]) -> Mapping[str,
     found |= {f"ingest:{source.name}": daemon.ingest for source in settings.heat}
     for loaded in policies:
         if loaded.policy.schedule is not None and loaded.policy.mode is not Mode.DISABLED:
-            found[f"plan:{loaded.name}"] = loaded.policy.schedule
-        if loaded.policy.to.tier == AUTO and loaded.policy.mode is not Mode.DISABLED:  # it chooses by forecasts
+            found[f"plan:{loaded.name}"] = _daily_if_it_chooses(loaded.policy)
+        if loaded.policy.to.chooses and loaded.policy.mode is not Mode.DISABLED:  # by forecasts
             found["learn"] = daemon.learn
     found |= {"sweep": daemon.sweep, "verify": daemon.verify.schedule, "retention": daemon.retention.schedule}
     found |= {"survey": daemon.survey, "doctor": daemon.doctor}
     if daemon.backup is not None:
         found["backup"] = daemon.backup.schedule
     return found
+
+
+def _daily_if_it_chooses(policy: Policy) -> str:
+    """When a policy with a schedule is planned. What is read in a cold tier costs until it is back, so what chooses is
+    planned each day: what its schedule does not fire for is planned for what comes back alone."""
+    schedule = str(policy.schedule)
+    return daily(schedule) if policy.to.chooses and rests_a_day(schedule) else schedule
 
 
 def perform(beat: Beat, task: str) -> str:
@@ -117,6 +126,9 @@ def _plan(beat: Beat, name: str) -> str:
             begun = ledger.unfinished(conn, name, "daemon:")
         if begun is not None:  # its daemon died before all of it was in the queue; no other daemon is at this task
             return _applied(beat, begun)
+    only_back = _only_back(context, policy)
+    if only_back and policy.mode is not Mode.ACTIVE:
+        return "its schedule has no plan for today, and in dry run nothing comes back"
     told = sample_auto(context, beat.policies)
     remember(context, told)
     plan = make_plan(
@@ -128,6 +140,7 @@ def _plan(beat: Beat, name: str) -> str:
         ratios=told.ratios,
         not_taken=told.not_taken,
         choices=told.choices,
+        only_back=only_back,
     )
     actions = plan.summary.actions
     if policy.mode is not Mode.ACTIVE:
@@ -136,6 +149,16 @@ def _plan(beat: Beat, name: str) -> str:
         forget_plan(context.catalog, plan.id)
         return "nothing to do"
     return _applied(beat, plan.id)
+
+
+def _only_back(context: Context, policy: Policy) -> bool:
+    """Whether its schedule has not fired since it was planned last, or within a day where that is not known."""
+    if not policy.to.chooses or policy.schedule is None:
+        return False
+    now_us = context.now_us()
+    with context.catalog.read() as conn:
+        before = tasks.last_done(conn, f"plan:{policy.name}")
+    return next_fire(policy.schedule, now_us - DAY if before is None else min(before, now_us)) > now_us
 
 
 def _applied(beat: Beat, plan_id: int) -> str:

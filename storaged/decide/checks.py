@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from storaged.config.messages import YamlPath, did_you_mean, path_text
 from storaged.config.quantities import shown
-from storaged.config.schedules import rests_a_day
 from storaged.config.settings import Settings
 from storaged.config.yaml import Document
 from storaged.decide.conditions.tier import HIGH
@@ -109,9 +108,6 @@ class Check:
         if self.policy.require is not None and tier in self.settings.tiers and not self.settings.tiers[tier].prices:
             message = f"tier {tier} has no prices, so that `require` holds all of it back"
             yield self._problem(("require",), message, "give the tier `prices` in storaged.yaml")
-        if self.policy.to.chooses and self.policy.schedule and rests_a_day(self.policy.schedule):
-            message = "`auto` sees a burst of reads with its next plan only, and some days have none"
-            yield self._problem(("schedule",), message, 'plan every day, such as "0 2 * * *": reads cost until then')
         for name in self.policy.to.among or ():
             if name in self.settings.tiers and not self.settings.tiers[name].prices:
                 message = f"tier {name} has no prices, so that nothing is sent there"

@@ -61,10 +61,10 @@ class Inputs:
     hold nothing back, as it would be if a person had seen to what they are there for. `choices`: what
     `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone. `every`: of the objects each
     so many-th is looked at, for a quick answer about many; collections that move whole are looked at all the same.
-    `model`: that foretells reads, for `tier: auto`; `model_called`: how people call it, or why there is none.
     `summaries`: folders of which a `_metadata` tells, asked for where a policy makes other files of tables.
     `model`: that foretells reads, for `tier: auto`; `model_called`: how people call it, or why there is none. `waves`:
-    ids of datasets over which a wave of reads goes, for the same.
+    ids of datasets over which a wave of reads goes, for the same. `only_back`: names of such policies of which what
+    comes back to a hotter tier is planned, and nothing else.
     """
 
     evidence: Evidence
@@ -85,6 +85,7 @@ class Inputs:
     model_called: str = ""
     summaries: summaries.Folders = ()
     waves: frozenset[int] = frozenset()
+    only_back: frozenset[str] = frozenset()
 
     def about(self, policy: Policy) -> Inputs:
         """The same, for objects that this policy looks at: what differs between other datasets is no question then,

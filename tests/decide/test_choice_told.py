@@ -14,6 +14,9 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import objects
 from storaged.clock import DAY
 from storaged.config.settings import Settings
+from storaged.daemon.ticks import wanted
+from storaged.testing import FakeClock
+from storaged.work.plan.make import make_plan, plan_rows
 from tests.decide.choosing import HALF_LIFE, empty, learnt, model
 from tests.decide.pricing import MONTH, planned, priced_settings
 from tests.decide.seeding import MIB, NOW, Seeder, policies, remembered
@@ -133,17 +136,41 @@ def test_a_reason_is_of_the_way_that_decides(
 
 
 @pytest.mark.parametrize(
-    ("schedule", "rests"),
-    [("0 2 * * *", False), ("0 0 * * *", False), ("0 2 * * mon", True), ("0 2 * 1-6 *", True), ("0 2 */2 * *", True)],
+    ("schedule", "planned_by"),
+    [
+        ("0 2 * * *", "0 2 * * *"),
+        ("30 2 * * mon", "30 2 * * *"),
+        ("0 2 * 1-6 *", "0 2 * * *"),
+        ("0 2,14 */2 * *", "0 2,14 * * *"),
+    ],
 )
-def test_a_schedule_that_lets_a_day_go_by_is_warned_of(
-    schedule: str, rests: bool, settings: Settings, tmp_path: Path
+def test_what_chooses_is_planned_each_day_whatever_its_schedule(
+    schedule: str, planned_by: str, settings: Settings, tmp_path: Path
 ) -> None:
-    """Of what chooses only: a rule by idle days loses nothing by a week."""
+    """A rule by idle days loses nothing by a week, and is planned when it says."""
     line = f'schedule: "{schedule}"\n'
-    found = policies(tmp_path / "p", settings, TEXT + line).warnings
-    assert [(one.line, one.message) for one in found] == [
-        (4, "`auto` sees a burst of reads with its next plan only, and some days have none")
-    ] * rests
+    found = policies(tmp_path / "p", settings, TEXT + line)
+    assert found.warnings == ()
+    assert wanted(settings, found)["plan:p"] == planned_by
     named = TEXT.replace("to: {tier: auto}", "when: {idle_for: 9d}\nto: {tier: cold}")
-    assert policies(tmp_path / "q", settings, named + line).warnings == ()
+    assert wanted(settings, policies(tmp_path / "q", settings, named + line))["plan:p"] == schedule
+
+
+def test_between_its_days_what_comes_back_is_planned_and_nothing_else(
+    catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    """One that is cold in `rare` and read daily, and one that is hot and never read."""
+    text = TEXT.replace("auto", "auto, among: [hot, rare]")
+    one(catalog, settings)
+    with catalog.begin() as conn:
+        known = {"size": 100 * MIB, "tier": "rare", "raw_state": "released", "reads": dict.fromkeys(range(1, 60), 9)}
+        s = Seeder(conn)
+        next(s.ids)
+        made = s.object("events/web", "b.csv", **known)  # type: ignore[arg-type]  # of a mapping
+        s.replica(made, "rare", codec="identity", size=100 * MIB, created_us=NOW - 400 * DAY)
+    loaded = policies(tmp_path / "p", settings, text)
+    found = []
+    for only_back in (False, True):
+        plan = make_plan(catalog, settings, loaded, FakeClock(), only=["p"], only_back=only_back)
+        found.append({row.name: row.tier for row in plan_rows(catalog, plan.id)})
+    assert found == [{"a.csv": "rare", "b.csv": "hot"}, {"b.csv": "hot"}]

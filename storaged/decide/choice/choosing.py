@@ -71,6 +71,7 @@ class Choosing:
         self._which = which
         self._supposed = supposed
         self._selection = Selection(policy, inputs)
+        self._only_back = policy.name in inputs.only_back
         self._days = policy.to.horizon_us / DAY
         self._pairs = [(k, n) for k in range(len(self._guesses)) for n in range(len(self._candidates))]
 
@@ -278,7 +279,8 @@ class Choosing:
                     for decider, n, value in ways
                 )
             )
-        query = sa.select(*(column.label(name) for name, column in told.items())).where(found.position != found.here)
+        goes = found.position < found.here if self._only_back else found.position != found.here
+        query = sa.select(*(column.label(name) for name, column in told.items())).where(goes)
         return query.cte("auto_chosen").prefix_with("MATERIALIZED")
 
     def moves(self) -> ColumnElement[bool]:

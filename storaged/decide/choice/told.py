@@ -13,6 +13,7 @@ from storaged.decide.choice.weighed import Foretold, Weighed
 from storaged.decide.money import TWICE
 from storaged.prices.amount import PICODOLLAR, ZERO, plain, usd
 
+_FORGOTTEN: Final = Decimal("0.0001")
 _CENT: Final = Decimal("0.01")
 
 
@@ -54,7 +55,7 @@ class EvenlyTold:
     tier: str
 
     def __str__(self) -> str:
-        return f"from {self.reads_per_month:.3g} reads a month on in {self.tier}"
+        return f"from {_rate(self.reads_per_month)} reads a month on in {self.tier}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class RememberedTold:
     days: Decimal
 
     def __str__(self) -> str:
-        return f"{self.year:.3g} reads a month by a year's, {self.days:.3g} by the last days'"
+        return f"{_rate(self.year)} reads a month by a year's, {_rate(self.days)} by the last days'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,11 @@ def alternatives(
         keep, reads = one.keep_there * foretold.months, one.read_there * foretold.reads
         risk, too_little = one.risk(foretold), one.worth(foretold) is None and one.saved(foretold) > one.cost(foretold)
         yield AlternativeTold(tiers[at], False, at == chosen, keep, reads, one.once, one.back, risk, too_little)
+
+
+def _rate(reads: Decimal) -> str:
+    """With three digits; what was forgotten long ago is nothing."""
+    return f"{float(reads):.3g}" if reads >= _FORGOTTEN else "0"
 
 
 def _usd(value: Decimal) -> str:

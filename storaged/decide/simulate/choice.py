@@ -20,6 +20,7 @@ from storaged.decide.simulate.auto.costs import Reads, TierCosts
 from storaged.decide.simulate.tariff import Floats, Tariff
 from storaged.decide.simulate.trace import Days, Ints, Mask, Places, Trace
 
+_HALF: Final = 0.5
 _WAYS: Final = (STAY, MEMORY, BREAK_EVEN, FORECAST)
 
 
@@ -90,19 +91,55 @@ class Chooser:
         since = np.maximum(known, born)
         to = [np.array(lead, np.int8)[here] for lead in options.leads]
         weights = np.stack([_weights(term, name, day) for name in names], axis=1)
-        past = Remembered.at(self.rates, some, day + 1 - born, day + 1 - since, self.read[some], waves[dataset])
-        picks = [remembered(self.costs, some, here, to, kept, past, options.horizon_days, open_)[0]]
-        for number, way in enumerate(_WAYS[2:], 2):
-            if not weights[number].any():
-                picks.append(here)
-                continue
-            if way == BREAK_EVEN or term.model is None:
-                guess = Foreseen.untouched(self.counts.idle(day, some, since), options.horizon_days)
-            else:
-                seen = self.counts.seen(day, some, born, known, self.trace.sizes[some], dataset)
-                guess = Foreseen.foretold(term.model, seen, names, options.horizon_days)
-            picks.append(wanted(self.costs, some, here, to, kept, guess, open_)[0])
-        return middle(weights[:, dataset], picks, np.array(options.order), here)
+        order = np.array(options.order)
+        asked = self._asked(weights, order[here] == order.min(), dataset)
+        picks = []
+        for number, way in enumerate(_WAYS[1:], 1):
+            pick = here.copy()
+            on = np.flatnonzero(asked[number])
+            if len(on):
+                of = slice(None) if len(on) == len(some) else on
+                opened = [able[of] for able in open_]
+                places = [one[of] for one in to]
+                known_of = (self.costs, some[of], here[of], places, kept[of])
+                if way == MEMORY:
+                    past = Remembered.at(
+                        self.rates,
+                        some[of],
+                        day + 1 - born[of],
+                        day + 1 - since[of],
+                        self.read[some[of]],
+                        waves[dataset[of]],
+                    )
+                    pick[of] = remembered(*known_of, past, options.horizon_days, opened)[0]
+                else:
+                    guess = self._guess(way, day, some[of], born[of], known[of], dataset[of], options.horizon_days)
+                    pick[of] = wanted(*known_of, guess, opened)[0]
+            picks.append(pick)
+        return middle(weights[:, dataset], picks, order, here)
+
+    def _guess(
+        self, way: str, day: int, some: Ints, born: Days, known: Days, dataset: Days, horizon_days: float
+    ) -> Foreseen:
+        """What a way but memory guesses."""
+        model = self.terms[self.term].model
+        if way == BREAK_EVEN or model is None:
+            return Foreseen.untouched(self.counts.idle(day, some, np.maximum(known, born)), horizon_days)
+        seen = self.counts.seen(day, some, born, known, self.trace.sizes[some], dataset)
+        return Foreseen.foretold(model, seen, self.trace.datasets or ("",), horizon_days)
+
+    @staticmethod
+    def _asked(weights: Floats, hottest: Mask, dataset: Days) -> Mask:
+        """By way and object, whether it matters what the way wants. Where one has more than half of the weight, no
+        other does: what it wants is the median. Where staying has it, what is in the hottest place stays."""
+        most = weights.argmax(axis=0)
+        decided = weights.max(axis=0) > _HALF
+        found = np.empty((len(_WAYS), len(dataset)), bool)
+        for number, way in enumerate(_WAYS):
+            counts = (weights[number] > 0) | (way == MEMORY)  # memory without weight too: staying goes by it
+            matters = counts & (~decided | (most == number) | (most == 0))
+            found[number] = matters[dataset] & ~(hottest & (decided & (most == 0))[dataset])
+        return found
 
 
 def _weights(term: TaughtTerm, dataset: str, day: int) -> Floats:

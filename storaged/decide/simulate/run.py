@@ -81,8 +81,8 @@ class _Rests:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """`stays`: made of each part of a trace, or those of the whole. `view`: how it sees a trace. `comes`: in so many of
-    the first places of its tariff what comes there has moved."""
+    """`stays`: made of each part of a trace, or those of the whole. `whole`: they are to be made of the whole trace.
+    `view`: how it sees a trace. `comes`: in so many of the first places of its tariff what comes there has moved."""
 
     name: str
     tariff: Tariff
@@ -91,6 +91,13 @@ class _Entry:
     rests: _Rests | None = None  # None: of a baseline, which knows no rest
     view: Callable[[Trace], Trace] = lambda part: part
     fixed: bool = True
+    whole: bool = False
+
+    def made(self, trace: Trace) -> _Entry:
+        """With the stays of the whole trace, where it looks at all of it."""
+        if isinstance(self.stays, Stays) or not self.whole:
+            return self
+        return replace(self, stays=self.stays(trace), whole=False)
 
     def bill(self, part: Trace, begin: int) -> SimulatedBill:
         """Of a part of the trace, whose first object has the number `begin` in the whole."""
@@ -133,23 +140,25 @@ def replay(trace: Trace, listing: Listing, policy: RuleSet, *, half_life_us: int
     """One policy alone, as `simulate` has it."""
     tariff = Tariff.of(listing.prices, listing.fees)
     terms = _terms(trace, _plain(listing, tariff), [policy], half_life_us)
-    entry = _Entry(policy.name, tariff, _followed(trace, policy, tariff, half_life_us, terms), len(listing.prices))
+    followed = _followed(policy, tariff, half_life_us, terms)
+    entry = _Entry(policy.name, tariff, followed, len(listing.prices), whole=policy.chooses)
     return _outcome(entry, *_bills(trace, listing, [entry]))
 
 
 def _bills(
     trace: Trace, listing: Listing, entries: Sequence[_Entry], on_objects: Callable[[int], None] = lambda _done: None
 ) -> list[SimulatedBill]:
-    """By entry, in threads, a part of the trace in each."""
+    """By entry, in threads, a part of the trace in each; before them what looks at the whole trace, one by one."""
 
     def run(part: Trace, begin: int) -> list[SimulatedBill]:
-        return [entry.bill(part, begin) for entry in entries]
+        return [entry.bill(part, begin) for entry in made]
 
     done = 0
     found = []
     size = _part_objects(trace.days, listing.prices)
     parts = list(trace.parts(size))
     with ThreadPoolExecutor(THREADS) as threads:
+        made = list(threads.map(lambda entry: entry.made(trace), entries))
         for part, bills in zip(parts, threads.map(run, parts, count(0, size)), strict=False):
             found.append(bills)
             done += part.objects
@@ -184,13 +193,12 @@ def _entries(
     alone = RuleSet(AUTO, (unbound(listing.tiers),))
     terms = _terms(trace, tiers, [alone, *policies], half_life_us)
     if listing.plain > 1:
-        entries.append(
-            _Entry(AUTO, tiers, _followed(trace, alone, tiers, half_life_us, terms), listing.plain, fixed=False)
-        )
+        followed = _followed(alone, tiers, half_life_us, terms)
+        entries.append(_Entry(AUTO, tiers, followed, listing.plain, fixed=False, whole=True))
         entries += _auto_with(trace, tiers, class_of(_ENTERED, listing.tiers, book))
     for policy in policies:
-        followed = _followed(trace, policy, listed, half_life_us, terms)
-        entries.append(_Entry(policy.name, listed, followed, places, fixed=not policy.chooses))
+        followed = _followed(policy, listed, half_life_us, terms)
+        entries.append(_Entry(policy.name, listed, followed, places, fixed=not policy.chooses, whole=policy.chooses))
     entries.append(_Entry(OPTIMUM, listed, lambda part: optimum(part, listed), places, fixed=False))
     return entries
 
@@ -211,12 +219,14 @@ def _auto_with(trace: Trace, tiers: Tariff, own: ClassPrices | None) -> list[_En
     if own is None:
         return []
     place, moving = len(tiers.classes), SelfMoving.of(own, trace)
-    beside = moving.unfold(trace, auto_beside(trace, tiers, moving), place)
+
+    def beside(whole: Trace) -> Stays:
+        return moving.unfold(whole, auto_beside(whole, tiers, moving), place)
 
     def view(part: Trace) -> Trace:
         return moving.placed(part, place)
 
-    return [_Entry(AUTO_WITH, moving.tariff(tiers), beside, place + 1, view=view, fixed=False)]
+    return [_Entry(AUTO_WITH, moving.tariff(tiers), beside, place + 1, view=view, fixed=False, whole=True)]
 
 
 def _moving_itself(prices: ClassPrices) -> Callable[[Trace], Stays]:
@@ -225,14 +235,11 @@ def _moving_itself(prices: ClassPrices) -> Callable[[Trace], Stays]:
 
 
 def _followed(
-    trace: Trace, policy: RuleSet, tariff: Tariff, half_life_us: int, terms: Sequence[TaughtTerm]
-) -> Callable[[Trace], Stays] | Stays:
-    """What chooses looks at the whole trace, for the objects of a dataset tell of each other."""
-
-    def of(some: Trace) -> Stays:
-        return follow(some, policy.rules, half_life_us, tariff, policy.back, terms)
-
-    return of(trace) if policy.chooses else of
+    policy: RuleSet, tariff: Tariff, half_life_us: int, terms: Sequence[TaughtTerm]
+) -> Callable[[Trace], Stays]:
+    """Where a policy's rules take objects. What chooses looks at the whole trace, for the objects of a dataset tell of
+    each other."""
+    return lambda some: follow(some, policy.rules, half_life_us, tariff, policy.back, terms)
 
 
 def _outcome(entry: _Entry, total: SimulatedBill) -> SimulatedOutcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -31,6 +32,8 @@ from storaged.decide.selection import TABLES, Inputs
 from storaged.prices.amount import ZERO
 from storaged.prices.book import DAYS_PER_MONTH
 
+_NOWHERE: Final = "no tier is left that it may be sent to"
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -54,7 +57,7 @@ def chosen_for(conn: sa.Connection, policy: Policy, inputs: Inputs, subject: Sub
     row = conn.execute(choosing.verdict()).mappings().one_or_none() if choosing.possible else None
     if row is None:
         created_us = conn.execute(sa.select(objects.c.created_us).where(objects.c.id == subject.id)).scalar_one()
-        why = "no tier is left that it may be sent to"
+        why = _NOWHERE
         if created_us > inputs.evidence.now_us:
             why = f"it is of {iso(created_us)}, which is to come"
         elif inputs.prices is None or inputs.evidence.tiers[str(subject.tier)] not in inputs.prices.tiers:
@@ -87,14 +90,17 @@ def _chosen(
     chosen = policies[position] if moves else sent_to(policy, str(subject.tier))
     weights = choosing.weights(subject.dataset_id)
     if not known:
-        why = f"no prices are known of where it is, in {subject.tier}"
+        priced = inputs.prices is not None and inputs.evidence.tiers[str(subject.tier)] in inputs.prices.tiers
+        why = _NOWHERE if priced else f"no prices are known of where it is, in {subject.tier}"
         return Chosen(chosen, moves, replace(told, stays=why, weights=weights))
     k = choosing.guesses.index(FORECAST)
     figures = (row[f"reads_{k}"], row[f"variance_{k}"], row[f"months_{k}"], row["evidence"])
     foretold = Foretold(*map(Decimal, figures))
     picks = {name: row[f"pick_{number}"] for number, name in enumerate(choosing.guesses)}
     picks |= {MEMORY: row["pick_memory"], STAY: row["hottest"]}
-    past = PastOfOne(dict(row), foretold, policy.to.horizon_us / DAY, choosing.guesses, subject.dataset_id in inputs.waves)
+    past = PastOfOne(
+        dict(row), foretold, policy.to.horizon_us / DAY, choosing.guesses, subject.dataset_id in inputs.waves
+    )
 
     def where(supposed: Sequence[Supposed]) -> list[str]:
         """The tiers, were these its reads."""

@@ -108,19 +108,22 @@ def make_plan(
     not_taken: Mapping[Kind, str] | None = None,
     choices: Choices = MappingProxyType({}),
     why: Counting = Counting.NEVER,
+    only_back: bool = False,
 ) -> Plan:
     """Plan what the policies want now and save it. Disabled policies are left out.
 
     `only`: keep the rows of these policies; an object that a policy before them takes is still not theirs. `ratios`:
     of samples; those that the catalog's own objects show are known anyway. `not_taken`: what samples of a kind were not
     taken, and why, in words; `choices`: what samples chose for `codec: auto`, without which such policies do nothing.
-    `why`: of which policies their summary shows why they select no more.
+    `why`: of which policies their summary shows why they select no more. `only_back`: of policies in `only` that choose
+    tiers what comes back to a hotter one, and nothing else.
     Raises UsageError for a name in `only` that cannot be planned, or a tier that the catalog does not know yet, and
     ConfigError for price books and `prices:` of tiers that do not hold together.
     """
     tried = _tried(policies, only)
     now_us = clock.now_us()
-    inputs = replace(gather(catalog, settings, tried, now_us, ratios or {}), choices=choices)
+    known = gather(catalog, settings, tried, now_us, ratios or {})
+    inputs = replace(known, choices=choices, only_back=frozenset(only or ()) if only_back else frozenset())
     names = [p.name for p in tried if only is None or p.name in only]
     kept = [p for p in tried if p.name in names]
     with _drafted(catalog, tried, names, inputs) as plan_id:
