@@ -8,7 +8,6 @@ listing and a HEAD; a read or a delete carries them as its condition.
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from storaged.stores.keys import bounded, check_attempt, segments
 from storaged.stores.listed import Listed, Lists, together
 from storaged.stores.locks import FOREVER, Protection, Versioning
 from storaged.stores.notes import LARGEST_MARKER, LARGEST_NOTE
-from storaged.stores.origins import left_by, parse_origin
+from storaged.stores.origins import parse_origin
 from storaged.stores.s3 import (
     archive,
     deletes,
@@ -41,6 +40,7 @@ from storaged.stores.s3 import (
     upload,
     versions,
 )
+from storaged.stores.s3.attempts import Attempts
 from storaged.stores.s3.checksums import any_told
 from storaged.stores.s3.classes import TAKES
 from storaged.stores.s3.errors import translated
@@ -56,7 +56,7 @@ _OURS: Final = frozenset({underway.FOLDER, probe.FOLDER})  # not for notes
 _SENDERS: Final = 8  # threads that send parts
 
 
-class S3Store(Lists, deletes.Deletes, Neighbours, ServerCopies):
+class S3Store(Lists, deletes.Deletes, Attempts, Neighbours, ServerCopies):
     """The port on a bucket. Raises UsageError for what is no such URL; connects when first used.
 
     `read_timeout_s`: how long, in seconds, a connection may be silent.
@@ -229,55 +229,12 @@ class S3Store(Lists, deletes.Deletes, Neighbours, ServerCopies):
             target=able.copies_onto,
         )
 
-    def attempts(self) -> Iterator[str]:
-        """Of multipart uploads that were begun and of which nobody has seen the end."""
-        for name in listing.list_notes(self._session, f"{underway.FOLDER}/"):
-            yield name.partition("/")[2]
-
-    def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
-        """DELETED if anything of the attempt was removed; CHANGED if the key holds something else; else ABSENT."""
-        name = self._name(key)
-        removed = self._abort(name, check_attempt(attempt))
-        try:
-            found = self._head(key)
-        except ObjectNotFound:
-            return Deleted.DELETED if removed else Deleted.ABSENT
-        stat = found.stat(key)
-        if not left_by(attempt, parse_origin(found.headers.get(ORIGIN, "")), stat):
-            return Deleted.CHANGED
-        return self._delete(name, stat.identity)
-
-    def _abort(self, name: str, attempt: str) -> bool:
-        """Abort the multipart upload that a note tells of, and those at a key that only this attempt writes to: the
-        answer that named one may have been lost. (At a user's key such a one stays; it has no parts, and costs
-        nothing.) Whether there was one."""
-        note = underway.note_of(attempt)
-        data = self._read(note)
-        if data is not None:
-            told = json.loads(data)
-            underway.abort_upload(self._session, self._session.key(told["key"]), told["upload"])
-            self._remove(note)
-        unnamed = underway.uploads_at(self._session, name) if named_by(attempt, name) else []
-        for one in unnamed:
-            underway.abort_upload(self._session, self._session.key(name), one)
-        return data is not None or bool(unnamed)
-
     def shown(self) -> Mapping[str, str]:
         """None."""
         return {}
 
     def forget_shown(self, attempt: str) -> None:
         """There is none."""
-
-    def tidy(self) -> int:
-        ended = 0  # notes of multipart uploads that the store knows no more
-        for note in listing.list_notes(self._session, f"{underway.FOLDER}/"):
-            data = self._read(f"{RESERVED}/{note}")
-            told = {} if data is None else json.loads(data)
-            if told and not underway.goes_on(self._session, self._session.key(told["key"]), told["upload"]):
-                self._remove(f"{RESERVED}/{note}")
-                ended += 1
-        return ended
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
         return self._read(_note_path(name), limit)
