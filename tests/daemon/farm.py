@@ -258,3 +258,12 @@ def content(name: str, size: int = 4_000) -> bytes:
     """What a file of this name holds: it shrinks, and differs from every other's."""
     line = f"{name},the same words in every line\n".encode()
     return (line * (size // len(line) + 1))[:size]
+
+
+def awake(farm: Farm) -> Daemon:
+    """A daemon that leads and has done what is done at once."""
+    daemon = farm.daemon()
+    daemon.turns()
+    assert daemon.problem is None
+    assert daemon.leading
+    return daemon

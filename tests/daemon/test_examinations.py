@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from storaged.catalog.schema_approvals import examinations
 from storaged.work.doctor.examination import newest
-from tests.daemon.farm import DAY, HOUR, Farm
-from tests.daemon.test_core_tasks import awake
+from tests.daemon.farm import DAY, HOUR, Farm, awake
 
 
 def test_doctor_is_asked_once_a_day_and_what_it_finds_is_kept_until_the_next_time(farm: Farm) -> None:
