@@ -140,7 +140,7 @@ def test_of_what_is_sent_side_by_side_each_is_told_by_itself(
     assert s3_user.get_object(Bucket=bucket, Key=f"cold/{taken}")["Body"].read() == b"mine"
 
 
-# MUST 2, MUST 5
+# MUST 2, 5
 def test_of_copies_side_by_side_none_is_of_another_thing_or_onto_another(
     tier: S3Store, source: CopySource, moto: MotoServer, s3_user: Any, bucket: str
 ) -> None:
