@@ -58,7 +58,7 @@ class Directories:
         self._place = place
         self._seen: dict[str, int] = {}
         for name in NAMES:
-            (place / name).mkdir(parents=True)
+            (place / name).mkdir(parents=True, mode=0o700)
 
     def config(self) -> str:
         """One line each."""
@@ -112,7 +112,7 @@ class Buckets:
 
         self.environment = environment
         self._hot = place / "hot"
-        self._hot.mkdir(parents=True)
+        self._hot.mkdir(parents=True, mode=0o700)
         self._endpoint = endpoint
         self._region = region
         self._files = s3fs.S3FileSystem(

@@ -59,7 +59,8 @@ def _next(conn: sa.Connection, job_id: int) -> str:
     told = []
     if states.get(ItemState.PENDING.value):
         told.append(
-            f"{states[ItemState.PENDING.value]:,} of its objects wait: `storagectl work` or the daemon runs them"
+            f"{states[ItemState.PENDING.value]:,} of its objects wait: `storagectl work` or the daemon runs them when "
+            f"its time has come; `storagectl job cancel {job_id}` and then `storagectl job retry {job_id}` do not wait"
         )
     if held := sorted(set(conn.execute(others).scalars())):
         told.append(f"what failed is in job {held[0]} now: `storagectl job show {held[0]}`")
