@@ -148,11 +148,6 @@ class Codec(Form, Protocol):
         ...
 
     @property
-    def compresses(self) -> bool:
-        """Whether it is there to make content smaller, so that a sample tells whether it pays."""
-        ...
-
-    @property
     def after(self) -> CodecSpec:
         """What is tried where it turns out, while it encodes, not to take a content."""
         ...

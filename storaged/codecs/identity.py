@@ -17,7 +17,6 @@ class Identity:
 
     name = "identity"
     levels = range(0)
-    compresses = False
     after = IDENTITY
     table = ""
     block = 0

@@ -77,6 +77,8 @@ class _Named(Mapping[str, _Kind], Generic[_Kind]):
 CODECS: Final[Mapping[str, Codec]] = _Named(
     {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated, "tensor": _tensor}
 )
+COMPRESSING: Final = tuple(name for name in CODECS if name != IDENTITY.name)
+"""The codecs that are there to make things smaller. Who plans asks it, and then loads the libraries of none."""
 FORMS: Final[Mapping[str, Form]] = _Named(  # and what holds many objects, so that nothing encodes one in it
     {**{name: partial(CODECS.__getitem__, name) for name in CODECS}, PACK: _pack}
 )
@@ -106,8 +108,8 @@ def form(name: str) -> Form:
 
 
 def compresses(spec: CodecSpec) -> bool:
-    """Whether this codec is there to make things smaller, so that a sample tells whether it pays."""
-    return codec(spec.name).compresses
+    """Whether this codec is there to make things smaller, so that a sample tells whether it pays. Raises UsageError."""
+    return spec.name in COMPRESSING or codec(spec.name).name in COMPRESSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ class Choice:
 
 def choose(source: Content) -> Choice:
     """What to store a content as: from a bounded sample for each codec, the one that is `preferred`; else as it is."""
-    tried = {name: sampled(CodecSpec(name), source) for name in CODECS if CODECS[name].compresses}
+    tried = {name: sampled(CodecSpec(name), source) for name in COMPRESSING}
     ratios = {name: one.sample.ratio for name, one in tried.items() if one.sample.taken and one.spec.name == name}
     name = preferred(ratios)
     if not name:

@@ -33,7 +33,6 @@ class Zstd:
 
     name = "zstd"
     levels = range(1, 20)
-    compresses = True
     after = IDENTITY
     table = ""
     block = FRAME

@@ -19,7 +19,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import blobs, objects, plan_items, replicas
 from storaged.clock import DAY
-from storaged.codecs.registry import CODECS
+from storaged.codecs.registry import COMPRESSING
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.guards import CURRENT, TABLES
@@ -43,7 +43,7 @@ _UNITS: Final[Mapping[str, Counts]] = {
 }
 _OPENED: Final = ("opened", "gets", "stored", "sampled")  # the others cost and save something only if it goes
 _KEPT: Final = 2 * PIECE  # bytes of content that an open pack keeps, about: what is sampled of more is read once more
-_SAMPLED: Final = sorted(name for name in CODECS if CODECS[name].compresses)
+_SAMPLED: Final = sorted(COMPRESSING)
 _MEMBER: Final = (
     plan_items.c.object_id,
     plan_items.c.leaves,

@@ -13,31 +13,20 @@ from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from storaged.errors import StoreError
-from storaged.model import DEFAULT_CLASS, Origin
+from storaged.model import Origin
 from storaged.naming import OWN
 from storaged.stores.archives import Archives, NoArchives
 from storaged.stores.copies import Copy, CopySource
+from storaged.stores.listed import Listed as Listed
+from storaged.stores.listed import Skipped as Skipped
+from storaged.stores.listed import Stat as Stat
 from storaged.stores.locks import Locks, NoLocks
 from storaged.stores.notes import Notes
 
-if TYPE_CHECKING:
-    from storaged.stores.listed import Listed
-
 RESERVED: Final = OWN  # first segment of the store's own names (claims, journal, temporary files); never listed
-
-
-class Stat(NamedTuple):  # not a dataclass: a listing makes one per object, and a frozen one takes 2.5 times as long
-    """What a store says about one key. size in bytes, mtime_us in microseconds since 1970."""
-
-    key: str
-    size: int
-    identity: str
-    mtime_us: int
-    storage_class: str = DEFAULT_CLASS
-    allocated: int | None = None  # bytes that it takes, where the place bills by these and they are less than its size
 
 
 class Wanted(NamedTuple):
@@ -56,14 +45,6 @@ class Had(NamedTuple):
 
 
 Ended = Stat | StoreError  # what became of what was to be told later
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """Something under the store's URL that cannot be an object, and why (reported, never followed, never fatal)."""
-
-    key: str  # printable: undecodable bytes are backslash-escaped
-    reason: str
 
 
 class Folders(Protocol):

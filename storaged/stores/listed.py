@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, repeat
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
-from storaged.stores.base import Skipped, Stat
+from storaged.model import DEFAULT_CLASS
 
 BETWEEN: Final = "\n"  # between values that are joined to a text; where one of them has it, they are more by that text
 TOGETHER: Final = 1_000  # objects
 
 _key, _size, _identity, _mtime_us = (attrgetter(name) for name in ("key", "size", "identity", "mtime_us"))
 _class, _allocated = (attrgetter(name) for name in ("storage_class", "allocated"))
+
+
+class Stat(NamedTuple):  # not a dataclass: a listing makes one per object, and a frozen one takes 2.5 times as long
+    """What a store says about one key. size in bytes, mtime_us in microseconds since 1970."""
+
+    key: str
+    size: int
+    identity: str
+    mtime_us: int
+    storage_class: str = DEFAULT_CLASS
+    allocated: int | None = None  # bytes that it takes, where the place bills by these and they are less than its size
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something under the store's URL that cannot be an object, and why (reported, never followed, never fatal)."""
+
+    key: str  # printable: undecodable bytes are backslash-escaped
+    reason: str
 
 
 @dataclass
@@ -60,11 +80,12 @@ class Listed:
         return BETWEEN.join(self.keys)
 
 
-class Lists:
+class Lists(ABC):
     """`list` of a store that has things `listed`."""
 
+    @abstractmethod
     def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
-        raise NotImplementedError
+        """See Store."""
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """What is `listed`, one by one."""

@@ -107,6 +107,23 @@ def test_status_loads_neither_planner_nor_schedules_nor_patterns_nor_anything_of
     assert json.loads(done.stdout.splitlines()[-1]) == [0, [], 50_000, None], done.stderr
 
 
+def test_what_plans_and_explains_loads_no_codec_that_it_does_not_name(lake: Lake) -> None:
+    lake.make_catalog()
+    script = (
+        "import json, sys\n"
+        "from storaged.cli import main\n"
+        "sys.argv[1:] = ['--config', sys.argv[1], 'plan', '--json']\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    heavy = {'duckdb', 'pyarrow', 'numpy', 'storaged.codecs.parquet', 'storaged.codecs.tensor'}\n"
+        "    loaded = 'storaged.decide.leaving' in sys.modules\n"
+        "    print(json.dumps([loaded, sorted(heavy & set(sys.modules))]))\n"
+    )
+    done = clean(sys.executable, "-c", script, str(lake.config))
+    assert json.loads(done.stdout.splitlines()[-1]) == [True, []], done.stderr
+
+
 def test_version_is_the_packages() -> None:
     assert clean(*PROGRAM, "--version").stdout == f"storaged {__version__}\n"
 

@@ -240,3 +240,27 @@ def test_what_people_read_of_it() -> None:
     assert (shown(""), shown("a/"), shown("a/x.db")) == ("all of the root", "a/", "a/x.db*")
     assert (what_is("zarr"), what_is("of-a-later-version")) == ("a Zarr array or group", "of-a-later-version")
     assert whole("", "zarr") == Collection("", LAST, "zarr", "")
+
+
+IN_ONE_FOLDER = st.sampled_from(
+    [
+        "a.json",
+        "zarr.json",
+        "x.safetensors.index.json",
+        "x.bin",
+        "x.db-wal",
+        "ref-1",
+        "shard.00000.mds",
+        "a\nb",
+        "MANIFEST",
+    ]
+)
+
+
+@given(st.lists(IN_ONE_FOLDER, max_size=4), st.sampled_from(["", "k/", "k/data/", "_delta_log/", "k/snapshots/x/"]))
+def test_neighbours_that_are_seen_together_show_what_each_shows(names: list[str], folder: str) -> None:
+    keys = sorted({f"{folder}{name}" for name in [*names, *(f"part-{n}.csv" for n in range(finding._NEIGHBOURS))]})
+    one_by_one = Finder()
+    for key in keys:
+        one_by_one.see([key])
+    assert found(keys) == one_by_one.found()

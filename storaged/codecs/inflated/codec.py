@@ -31,7 +31,6 @@ class Inflated:
 
     name = "inflated"
     levels = range(1, 20)
-    compresses = True
     after = IDENTITY  # zstd leaves a .gz as it is
     table = ""
     block = CHECKED

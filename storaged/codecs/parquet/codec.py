@@ -54,7 +54,6 @@ class Parquet:
 
     name = "parquet"
     levels = range(1, 20)
-    compresses = True
     after = CodecSpec("zstd")
     table = "parquet"
     block = 1024 * 1024  # what writers give a page

@@ -41,7 +41,6 @@ class Tensor:
 
     name = "tensor"
     levels = range(1, 20)
-    compresses = True
     after = CodecSpec("zstd")
     table = ""
     block = FRAME

@@ -17,7 +17,7 @@ from storaged.catalog.placements import Seen
 from storaged.catalog.schema import datasets, objects
 from storaged.clock import Timings
 from storaged.codecs.base import Content, InMemory, in_order, worth_it
-from storaged.codecs.registry import CODECS, codec, compresses, preferred, sampled
+from storaged.codecs.registry import CODECS, COMPRESSING, codec, preferred, sampled
 from storaged.config.settings import Settings
 from storaged.decide.policy import LoadedPolicy
 from storaged.errors import StoreError
@@ -73,7 +73,7 @@ def _asking(settings: Settings, names: Collection[str]) -> tuple[LoadedPolicy, .
         Path(
             f"{name}.yaml"
         ): f"name: {name}\ntarget: {{dataset: {target}}}\nwhen: {{size_over: 0}}\nto: {{codec: {name}}}\n"
-        for name in (*(n for n in CODECS if compresses(CodecSpec(n))), PACK)
+        for name in (*COMPRESSING, PACK)
     }
     return tuple(loaded(texts, settings))
 

@@ -21,7 +21,7 @@ from storaged.catalog.placements import dataset_ids
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.schema_totals import object_totals
 from storaged.clock import DAY, Clock, iso
-from storaged.codecs.registry import CODECS
+from storaged.codecs.registry import COMPRESSING
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
 from storaged.decide.choice.remembered import waves
@@ -269,7 +269,7 @@ def gather(
     policies = list(policies)
     codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec and shrinks(p.policy.to.codec)}
     if AUTO in codecs:
-        codecs |= {name for name in CODECS if CODECS[name].compresses}
+        codecs |= {*COMPRESSING}
     with catalog.read() as conn:
         rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class, tiers.c.rank)).all()
         tier_ids, classes = {r.name: r.id for r in rows}, {r.name: r.storage_class for r in rows}

@@ -21,7 +21,7 @@ from storaged.work.scan.suspects import LARGEST, SHORT
 AT_ROOT = (RawState.CURRENT.value, RawState.SUPERSEDED.value)
 
 
-class Page:
+class RootPage:
     """Objects of a listing, in key order."""
 
     def __init__(self, listed: Sequence[Listed]) -> None:

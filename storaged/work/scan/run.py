@@ -35,7 +35,7 @@ from storaged.work.context import Context
 from storaged.work.scan import stuck
 from storaged.work.scan.leftovers import left_visible, note_shown
 from storaged.work.scan.named import PAGE, read_again
-from storaged.work.scan.page import AT_ROOT, Page, between, pages, plain
+from storaged.work.scan.page import AT_ROOT, RootPage, between, pages, plain
 from storaged.work.scan.partitions import format_of, partition_reader
 from storaged.work.scan.references import References
 from storaged.work.scan.suspects import SAMPLES, Scanned, Suspects, no_object
@@ -158,7 +158,7 @@ class _Scan:
     def _merge(
         self, scan_id: int, after: str, listing: Iterator[Listed | Skipped], lose: Callable[[Sequence[int]], object]
     ) -> int:
-        """Page by page of the listing against the rows of the same key range. Returns how many seem to be gone."""
+        """RootPage by page of the listing against the rows of the same key range. Returns how many seem to be gone."""
         lost, low = 0, after
         told = pages(listing, PAGE)
         page = self._objects(next(told))
@@ -172,7 +172,7 @@ class _Scan:
         self._mark(scan_id, low)
         return lost
 
-    def _objects(self, told: Sequence[Listed | Skipped]) -> Page:
+    def _objects(self, told: Sequence[Listed | Skipped]) -> RootPage:
         """The objects of a page; what cannot be one is counted and sampled."""
         kept: list[Listed] = []
         for one in told:
@@ -183,7 +183,7 @@ class _Scan:
                 kept.append(one)
             elif stats := [stat for stat in one if self._is_object(stat)]:
                 kept.append(Listed.of(stats))
-        return Page(kept)
+        return RootPage(kept)
 
     def _is_object(self, stat: Stat) -> bool:
         if is_marker(stat.key):
@@ -198,7 +198,7 @@ class _Scan:
         self.result.skip(entry)
         self.passed.add(entry.key)
 
-    def _page(self, listed: Page, low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:
+    def _page(self, listed: RootPage, low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:
         """Compare a page with the rows after `low` and up to `high` (None: to the end)."""
         self.result.seen += len(listed)
         self.result.bytes += listed.bytes
