@@ -13,8 +13,9 @@ from storaged.errors import UsageError
 
 
 def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False) -> None:
-    """Say what each policy makes of an object, condition by condition, and which one decides. The name of a collection
-    stands for all of it.
+    """Say what each policy makes of an object, condition by condition, and which one decides.
+
+    The name of a collection stands for all of it.
 
     Example: storagectl explain flights/2026/01.csv
     """
