@@ -15,11 +15,11 @@ FEW: Final = 6  # that every law meets
 
 def at_once(number: int) -> int:
     """How many of so many are tried here and now."""
-    return number if LONG else min(number, max(number // 3, FEW))
+    return number if LONG else min(number, max(number // 4, FEW))
 
 
 def tries(number: int, **other: Any) -> settings:
-    """So many in a campaign; a third of them elsewhere."""
+    """So many in a campaign; a quarter of them elsewhere."""
     return settings(max_examples=at_once(number), **other)
 
 

@@ -23,7 +23,7 @@ from tests.chaos.world import Database
 from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(1_800)
-ROUNDS = int(os.environ.get("STORAGED_CHAOS_ROUNDS") or (300 if os.environ.get("STORAGED_LONG") else 3))
+ROUNDS = int(os.environ.get("STORAGED_CHAOS_ROUNDS") or (300 if os.environ.get("STORAGED_LONG") else 2))
 SEED = int(os.environ.get("STORAGED_CHAOS_SEED") or 20261128)
 WANTED = os.environ.get("STORAGED_CHAOS_KINDS", "")
 

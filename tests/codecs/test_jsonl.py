@@ -27,7 +27,7 @@ class TestJsonLines(CheckedCodecContract):
     codec = Parquet()
     sampled = 2 * MIB
     endless = ("tests.codecs.jsonl_files", "Lines")
-    much = (512 if LONG else 256) * MIB
+    much = (512 if LONG else 160) * MIB
     memory = 440 * MIB  # two blocks of a text, each several times: its tokens, its columns, its text again
 
     def taken(self, data: bytes) -> bytes:

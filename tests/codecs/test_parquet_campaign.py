@@ -96,6 +96,7 @@ def test_a_changed_blob_gives_the_file_or_a_reason(which: int, where: str) -> No
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="there is no atheris for this system")
+@pytest.mark.campaign
 @pytest.mark.timeout(0 if LONG else 240)
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_a_fuzzer_finds_is_answered_or_refused(target: str, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class TestText(CheckedCodecContract):
     codec = Parquet()
     sampled = 2 * MIB
     endless = ("tests.codecs.text_files", "Lines")
-    much = (512 if LONG else 256) * MIB
+    much = (512 if LONG else 160) * MIB
     memory = 390 * MIB  # two blocks of a text, each several times: its fields, its columns, its text again
 
     def taken(self, data: bytes) -> bytes:

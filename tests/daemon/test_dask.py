@@ -155,6 +155,7 @@ def test_a_worker_killed_in_mid_job_loses_nothing_and_another_takes_its_job_over
     assert daemon.stops() == 0
 
 
+@pytest.mark.campaign
 def test_a_scheduler_that_is_killed_and_started_again_delays_jobs_and_nothing_else(works: Works) -> None:
     works.configured(batch=10, slow=True)
     works.cluster.schedules()

@@ -38,7 +38,7 @@ from tests.postgres import PostgresServer
 
 LONG = bool(os.environ.get("STORAGED_LONG"))  # `make campaign`
 pytestmark = pytest.mark.timeout(7_200 if LONG else 1_200)
-ROUNDS = 100 if LONG else 6
+ROUNDS = 100 if LONG else 3
 SPEED = 60.0
 DAEMONS = 3
 SEED = 20261123

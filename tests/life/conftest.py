@@ -32,13 +32,14 @@ def layout() -> str:
 @pytest.fixture
 def moments(dialect: str, request: pytest.FixtureRequest) -> range:
     """After which effects the process of a crash test dies, one after another. In a campaign after every one of them.
-    For a commit after every third one with the quicker database, fewer of a rebuild, which has many, and of the slower
+    For a commit after every fifth one with the quicker database, fewer of a rebuild, which has many, and of the slower
     database, from the first or the second one on by the length of the test's name: a step is odd, as some tests take
     turns."""
     if LONG:
         return range(1, 300)
     many = "rebuild" in request.node.name
-    return range(1 + len(request.node.name) % 2, 300, (5 if many else 3) if dialect == "sqlite" else (9 if many else 5))
+    step = (9 if many else 5) if dialect == "sqlite" else (13 if many else 7)
+    return range(1 + len(request.node.name) % 2, 300, step)
 
 
 @pytest.fixture

@@ -250,6 +250,7 @@ def places_in_buckets(
         for one in had.values():
             moto.forget(one.name)
             one.give_back()
+        moto.set_time(None)  # also where all were given back before
 
     request.addfinalizer(all_back)
     return make

@@ -40,7 +40,7 @@ class Kills:
 
 @pytest.fixture
 def kills(dialect: str) -> Kills:
-    return Kills(({"sqlite": 50, "postgres": 12} if LONG else {"sqlite": 20, "postgres": 6})[dialect])
+    return Kills(({"sqlite": 50, "postgres": 12} if LONG else {"sqlite": 12, "postgres": 4})[dialect])
 
 
 class ShiftedClock(SystemClock):

@@ -753,7 +753,7 @@ def _short(content: bytes | None) -> str:
 # One life is a second or two of real files and transactions, and most rules need something to have happened first.
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 BUDGET = {
-    "sqlite": (600, 50) if LONG else (16, 25),
+    "sqlite": (600, 50) if LONG else (10, 25),
     "postgres": (100, 40) if LONG else (2, 20),
 }  # lives, steps of each
 

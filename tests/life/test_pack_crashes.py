@@ -58,7 +58,7 @@ def deaths(dialect: str, request: pytest.FixtureRequest) -> Iterable[tuple[int, 
     and without the loss; else some, from another one on in each scene."""
     if LONG:
         return itertools.product(range(1, 300), [False, True])
-    every = 12 if dialect == "postgres" or "rebuild" in request.node.name else 7
+    every = 17 if dialect == "postgres" or "rebuild" in request.node.name else 11
     return zip(range(1 + len(request.node.name) % every, 300, every), itertools.cycle([False, True]))
 
 

@@ -28,4 +28,4 @@ def dialect() -> str:
 @pytest.fixture
 def kills() -> Kills:
     """What does not shrink is sent in parts: there has to be a multipart upload to be killed in."""
-    return Kills(40 if LONG else 6, big=6_000_000, noise=40_000_000)
+    return Kills(40 if LONG else 4, big=6_000_000, noise=40_000_000)

@@ -58,7 +58,7 @@ globals().update(
 )
 
 
-pytestmark = [pytest.mark.usefixtures("layout"), pytest.mark.every(2)]  # directories have all of them
+pytestmark = [pytest.mark.usefixtures("layout"), pytest.mark.every(3)]  # directories have all of them
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -76,7 +76,7 @@ def dialect() -> str:
 
 @pytest.fixture
 def moments(layout: str, request: pytest.FixtureRequest) -> range:
-    """Where a job meets both kinds of store every third one, as in directories, and elsewhere fewer: time is short."""
+    """Where a job meets both kinds of store every fifth one, as in directories, and elsewhere fewer: time is short."""
     if LONG:
         return range(1, 300)
-    return range(1, 300, 3) if layout == "mixed" and "rebuild" not in request.node.name else range(2, 300, 6)
+    return range(1, 300, 5) if layout == "mixed" and "rebuild" not in request.node.name else range(2, 300, 9)

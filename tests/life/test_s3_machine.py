@@ -6,7 +6,7 @@ import pytest
 
 from tests.life.test_machine import LONG, live
 
-BUDGET = (150, 40) if LONG else (4, 20)  # lives, steps of each; a step is some hundred requests
+BUDGET = (150, 40) if LONG else (3, 20)  # lives, steps of each; a step is some hundred requests
 
 
 @pytest.fixture

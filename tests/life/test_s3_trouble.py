@@ -194,7 +194,7 @@ def test_connections_that_break_at_any_request_lose_nothing(
         if not fired:
             break
         turn += 1
-        nth += 1 if LONG else max(1, requests // 4)
+        nth += 1 if LONG else max(1, requests // 2)
     assert turn >= 3
 
 

@@ -259,6 +259,7 @@ def test_a_root_that_lost_most_of_its_objects_must_be_confirmed(world: World) ->
 
 
 # MUST 3
+@pytest.mark.campaign
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)  # the copy is the same on both, and it takes a while
 def test_a_sparse_object_of_5_gib_moves_in_under_300_mib_of_memory(world: World, catalog_url: str) -> None:
     size = 5 << 30
