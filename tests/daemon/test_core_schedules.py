@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from storaged.work.plan.policies import changes_of, runs_of
 from tests.daemon.farm import HOUR, LEASE_S, Farm, awake
 
 SCAN = "scan:lake"
@@ -46,3 +49,19 @@ def test_a_run_of_a_removed_task_whose_daemon_died_does_not_stand_as_running_for
     heir = farm.daemon()
     heir.turns()
     assert [(r.state, bool(r.message)) for r in farm.runs("plan:move")] == [("abandoned", True)]
+
+
+@pytest.mark.on_both
+def test_a_policys_texts_and_what_ran_by_each_are_kept(farm: Farm) -> None:
+    farm.write("a.csv", "b.csv")
+    farm.policy()
+    daemon = awake(farm)
+    farm.clock.advance(2 * HOUR)
+    daemon.turns()
+    farm.policy(schedule="30 * * * *")
+    assert daemon.reload()
+    newest, first = changes_of(farm.context(), "move")
+    assert ("30 * * * *" in newest.body, "30 * * * *" in first.body) == (True, False)
+    [run] = runs_of(farm.context(), "move")
+    assert (run.state, run.done, run.failed, run.pending, run.packs) == ("applied", 2, 0, 0, 0)
+    assert 0 < run.after_bytes < run.before_bytes == 2 * 4_000

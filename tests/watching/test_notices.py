@@ -187,6 +187,7 @@ def test_a_log_that_tells_nothing_for_two_days_is_told_of(small: Context) -> Non
         assert ("quiet", "retired:events") not in told
 
 
+@pytest.mark.on_both
 def test_each_is_told_once_to_those_who_want_it_and_again_when_it_comes_back(world: Context) -> None:
     context = told_by(
         world,
@@ -226,6 +227,7 @@ def test_of_two_daemons_that_note_at_once_one_tells(world: Context) -> None:
 # -- the outbox --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.on_both
 def test_a_delivery_is_one_daemons_until_its_time_is_over_and_then_sent_once_more(world: Context) -> None:
     def take(now: int) -> Delivery | None:
         with world.catalog.begin() as conn:
