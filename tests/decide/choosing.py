@@ -179,7 +179,7 @@ def wave(things: Iterable[Thing]) -> bool:
     decay, span = log(2) / 2, 1 / (1 - 2**-0.5)
     read = size = 0.0
     for thing in things:
-        if LIST[CLASSES[thing.tier]]["retrieval"]:
+        if Decimal(LIST[CLASSES[thing.tier]]["retrieval"]):
             lately = sum(count * decay * exp(-decay * (ago - 0.5)) for ago, count in thing.reads.items())
             read, size = read + min(lately * span, 1) * thing.size, size + thing.size
     return size > 0 and read > 0.4 * size
