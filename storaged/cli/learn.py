@@ -199,7 +199,7 @@ def _facts(lesson: Lesson) -> dict[str, Any]:
 def _choose(options: Options, use: str | None) -> None:
     from storaged.catalog import models
     from storaged.cli.context import opened
-    from storaged.work.learn.lesson import choose
+    from storaged.work.learn.lesson import choose, why_unused
 
     version = None
     if use is not None and use != _NONE:
@@ -211,6 +211,7 @@ def _choose(options: Options, use: str | None) -> None:
             choose(context, version)
         with context.catalog.read() as conn:
             kept = models.versions(conn)
+        why = why_unused(context)
     rows = [
         (
             one.version,
@@ -236,7 +237,10 @@ def _choose(options: Options, use: str | None) -> None:
     used = next((one.version for one in kept if one.in_use), None)
     words = "no version is in use: nothing is forecast" if used is None else f"version {used} is in use"
     table: list[str | Table] = [Table(_VERSIONS, rows), ""] if rows else []
-    Output(options).show({"versions": facts}, *table, words)
+    out = Output(options)
+    out.show({"versions": facts}, *table, words)
+    if why:
+        out.warn(f"{why}: nothing is decided by it, and `storagectl learn` makes another one")
 
 
 def _deviance(report: str) -> float:

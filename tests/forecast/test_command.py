@@ -39,6 +39,8 @@ def test_a_lesson_is_told_kept_listed_and_taken_back(lake: Lake) -> None:
     assert [(one["version"], one["in_use"], one["half_life_days"]) for one in listed] == [(1, True, 30)]
     assert "no version is in use" in lake.good("learn", "--use", "none").out
     assert "version 1 is in use" in lake.good("learn", "--use", "1").out
+    lake.configure(more="half_life: 7d\n")
+    assert "is of another half-life than heat is now: nothing is decided by it" in lake.good("learn", "--list").err
 
 
 def test_json_has_all_figures(lake: Lake) -> None:

@@ -96,7 +96,7 @@ def give_lesson(
         on = "1 day" if outliers == 1 else f"{outliers:,} days"
         notes.append(f"on {on} an object was read so much more than others that it counts as less")
     found = [judge.of_model(LEARNT, model, history.names, ahead), *judge.naive(history, cut, ahead, counts, half_life)]
-    used = _in_use(context, half_life, notes)
+    used = _in_use(context, notes)
     if used is not None:
         version, before = used
         found.append(judge.of_model(f"version-{version}", before, history.names, ahead))
@@ -163,22 +163,28 @@ def model_in_use(context: Context) -> tuple[int, ForecastModel] | None:
     return kept.version, from_text(kept.text, kept.called)
 
 
+def why_unused(context: Context) -> str:
+    """Why nothing is decided by the version in use; empty: by it all is, or there is none."""
+    try:
+        if model_in_use(context) is not None:
+            return ""
+    except ModelUnreadable as error:
+        return error.message
+    with context.catalog.read() as conn:
+        other = models.in_use(conn) is not None
+    return "the version in use is of another half-life than heat is now" if other else ""
+
+
 def as_facts(judgements: tuple[Judgement, ...]) -> list[dict[str, Any]]:
     """Judgements for JSON."""
     return [dataclasses.asdict(one) for one in judgements]
 
 
-def _in_use(context: Context, half_life_us: int, notes: list[str]) -> tuple[int, ForecastModel] | None:
-    try:
-        found = model_in_use(context)
-    except ModelUnreadable as error:
-        notes.append(f"{error.message}: it is not compared")
+def _in_use(context: Context, notes: list[str]) -> tuple[int, ForecastModel] | None:
+    if why := why_unused(context):
+        notes.append(f"{why}: it is not compared")
         return None
-    if found is None:
-        with context.catalog.read() as conn:
-            if models.in_use(conn) is not None:
-                notes.append("the version in use is of another half-life than heat is now: it is not compared")
-    return found
+    return model_in_use(context)
 
 
 def _verdict(found: list[Judgement]) -> tuple[bool, str]:
