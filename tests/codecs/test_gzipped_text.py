@@ -42,7 +42,7 @@ class TestGzippedText(CheckedCodecContract):
     codec = Parquet()
     sampled = 2 * MIB
     endless = ("tests.codecs.test_gzipped_text", "Large")
-    much = (320 if LONG else 120) * MIB
+    much = (320 if LONG else 160) * MIB
     shared = 3 * MIB  # every read deflates again
     memory = 440 * MIB  # as of a text by itself, and what was inflated last
 
