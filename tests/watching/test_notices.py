@@ -22,10 +22,8 @@ from storaged.catalog.notices import Delivery, Notice
 from storaged.catalog.schema_surveys import deliveries
 from storaged.clock import DAY, SECOND
 from storaged.config.notify import ReceiverSettings
-from storaged.config.settings import load_settings
 from storaged.daemon import events
 from storaged.daemon.receivers import deliver, send
-from storaged.errors import ConfigError
 from storaged.testing.clock import START_US as NOW
 from storaged.work.context import Context
 from storaged.work.show.measure import Measured, MeasuredRoom, measure
@@ -356,26 +354,6 @@ def test_a_mail_server_that_refuses_or_cannot_keep_a_secret_is_said(mailbox: Mai
     assert "STARTTLS" in str(error)
     assert send(mail("127.0.0.1:9"), DELIVERY, {}, NOW) is not None
     assert mailbox.got == []
-
-
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ("name: a, format: mail", "needs `server`"),
-        ("name: a, server: 'mail:25'", "are for mails"),
-        ("name: a, url: 'https://u:p@example.org'", "cannot stand in a URL"),
-        ("name: a, url: 'ftp://example.org'", "not the URL of a server"),
-        ("name: a, format: mail, server: mail, sender: a@b, to: [a@b]", "no mail server"),
-        ("name: a, format: mail, server: 'mail:25', sender: 'Ann <a@b>', to: [a@b]", "no address"),
-        ("name: a, format: mail, server: 'mail:25', sender: a@b, to: [a@b], user: u, security: none", "in the clear"),
-    ],
-)
-def test_receivers_that_cannot_be_are_refused(tmp_path: Path, wrong: str, says: str) -> None:
-    config = tmp_path / "storaged.yaml"
-    config.write_text(f'tiers: {{hot: {{rank: 0, url: "file://{tmp_path}/hot"}}}}\nnotify: [{{{wrong}}}]\n')
-    with pytest.raises(ConfigError) as refused:
-        load_settings(config)
-    assert says in str(refused.value.problems[0].message) + str(refused.value.problems[0].hint)
 
 
 def test_a_person_can_try_a_receiver_and_see_what_was_told(
