@@ -19,11 +19,11 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
 
     Example: storagectl explain flights/2026/01.csv
     """
-    from storaged.catalog.collections import named
     from storaged.cli.context import opened
     from storaged.work import targets
     from storaged.work.plan.configured import take_in
     from storaged.work.plan.explain import explain as run_explain
+    from storaged.work.plan.explain import meant
     from storaged.work.plan.sample import refusals, sample_auto
     from storaged.work.scan.partitions import format_of
 
@@ -35,7 +35,7 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
         policies = load_and_warn(out, context.settings)
         take_in(context)
         with context.catalog.read() as conn:
-            _, part = named(conn, dataset, name) or (None, name)
+            _, part = meant(conn, dataset, name)
         samples = sample_auto(context, policies, only=(dataset, format_of(part)))
         refused = refusals(context, policies, dataset, part)
         given = context.catalog, context.settings, policies, dataset, name, context.now_us()

@@ -199,7 +199,7 @@ def _facts(lesson: Lesson) -> dict[str, Any]:
 def _choose(options: Options, use: str | None) -> None:
     from storaged.catalog import models
     from storaged.cli.context import opened
-    from storaged.work.learn.lesson import choose, why_unused
+    from storaged.work.learn.lesson import choose, in_use_or_why
 
     version = None
     if use is not None and use != _NONE:
@@ -211,7 +211,7 @@ def _choose(options: Options, use: str | None) -> None:
             choose(context, version)
         with context.catalog.read() as conn:
             kept = models.versions(conn)
-        why = why_unused(context)
+        _, why = in_use_or_why(context)
     rows = [
         (
             one.version,

@@ -8,22 +8,13 @@ from typing import Any
 import pytest
 
 from storaged.testing.servers import MotoServer
-from tests.doctor.findings import checks, found
+from tests.doctor.findings import checks, found, one_catalog
 from tests.life.places import Prefix
 from tests.life.world import World, text
 
+pytestmark = [one_catalog, pytest.mark.parametrize("layout", ["s3"])]
+
 Rules = Callable[..., None]
-
-
-@pytest.fixture
-def layout() -> str:
-    return "s3"
-
-
-@pytest.fixture
-def dialect() -> str:
-    """Rules are the stores' matter."""
-    return "sqlite"
 
 
 @pytest.fixture

@@ -164,10 +164,10 @@ class S3Upload:
 
     def _waiting(self, origin: Origin, metadata: Mapping[str, str]) -> Stat | None:
         """What will be there when `near` ends, where it can be sent then with its neighbours."""
-        target, data = self._target, bytes(self._small)
+        target = self._target
         if not (self._later and target.made and self._ours and target.create_put and self._summed) or metadata:
             return None
-        algorithm, text = self._summed
+        data, (algorithm, text) = bytes(self._small), self._summed
 
         def sent(answer: Mapping[str, str] | None) -> Stat:
             if answer is None:  # by itself, to hear why, or that it is there

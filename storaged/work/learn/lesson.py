@@ -163,16 +163,17 @@ def model_in_use(context: Context) -> tuple[int, ForecastModel] | None:
     return kept.version, from_text(kept.text, kept.called)
 
 
-def why_unused(context: Context) -> str:
-    """Why nothing is decided by the version in use; empty: by it all is, or there is none."""
+def in_use_or_why(context: Context) -> tuple[tuple[int, ForecastModel] | None, str]:
+    """As `model_in_use`; and why nothing is decided by the version in use, empty where all is or there is none."""
     try:
-        if model_in_use(context) is not None:
-            return ""
+        found = model_in_use(context)
     except ModelUnreadable as error:
-        return error.message
+        return None, error.message
+    if found is not None:
+        return found, ""
     with context.catalog.read() as conn:
         other = models.in_use(conn) is not None
-    return "the version in use is of another half-life than heat is now" if other else ""
+    return None, "the version in use is of another half-life than heat is now" if other else ""
 
 
 def as_facts(judgements: tuple[Judgement, ...]) -> list[dict[str, Any]]:
@@ -181,10 +182,10 @@ def as_facts(judgements: tuple[Judgement, ...]) -> list[dict[str, Any]]:
 
 
 def _in_use(context: Context, notes: list[str]) -> tuple[int, ForecastModel] | None:
-    if why := why_unused(context):
+    found, why = in_use_or_why(context)
+    if why:
         notes.append(f"{why}: it is not compared")
-        return None
-    return model_in_use(context)
+    return found
 
 
 def _verdict(found: list[Judgement]) -> tuple[bool, str]:

@@ -115,6 +115,14 @@ def _staying(conn: sa.Connection, subject: Subject, going: sa.ColumnElement[bool
     return int(conn.execute(sa.select(sa.func.count()).select_from(TABLES).where(others)).scalar_one())
 
 
+def meant(conn: sa.Connection, dataset: str, name: str) -> tuple[str | None, str]:
+    """The prefix of the collection that a name means, and its first part that is there; None and the name, where that
+    is an object's, or nothing's."""
+    here = sa.select(objects.c.id).join(datasets, datasets.c.id == objects.c.dataset_id)
+    known = conn.execute(here.where(datasets.c.name == dataset, objects.c.name == name)).first() is not None
+    return (None if known else collections.named(conn, dataset, name)) or (None, name)
+
+
 def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
     """The object of this name, or the first part of the collection of this name that is there."""
     reads = sa.select(sa.func.sum(access.c.reads)).where(access.c.object_id == objects.c.id).scalar_subquery()
@@ -131,11 +139,8 @@ def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
         .outerjoin(tiers, tiers.c.id == objects.c.tier_id)
         .where(datasets.c.name == dataset)
     )
-    row = conn.execute(query.where(objects.c.name == name)).one_or_none()
-    asked = None
-    if row is None and (found := collections.named(conn, dataset, name)) is not None:
-        asked, part = found
-        row = conn.execute(query.where(objects.c.name == part)).one_or_none()
+    asked, part = meant(conn, dataset, name)
+    row = conn.execute(query.where(objects.c.name == part)).one_or_none()
     if row is None:
         raise UsageError(f"the catalog has no object {name!r} in {dataset!r}", hint="names are relative to the root")
     tier = None if row.removed_us is not None else row.tier
