@@ -21,11 +21,10 @@ from storaged.work.rewrite.stage import (
     Tried,
     copy_source,
     encoded_as,
-    may_be_proven,
+    may_go,
     metadata_of,
     opened,
     origin_of,
-    target,
 )
 
 ByItself = Callable[[Item, Reader | None], Staged | ItemOutcome]
@@ -94,7 +93,7 @@ def _copied(
 
 def _readied(context: Context, item: Item, reader: Reader) -> _Ready | None:
     """None: it goes through here. Raises as `stage` does."""
-    may_be_proven(target(context, item), item.seen.placement.name)
+    may_go(context, item)
     source = opened(context, item, reader=reader)
     of = copy_source(item, source)
     if of is None:

@@ -106,10 +106,7 @@ def stage(
     Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog, and VerificationFailed if what
     was stored is not what was read, RefusedByGuard where it could not be proven.
     """
-    store = target(context, item)
-    may_be_proven(store, item.seen.placement.name)
-    if tier_of(item.to):
-        may_be_kept(store, item.seen.placement.name)
+    may_go(context, item)
     with contextlib.ExitStack() as held:
         written = write(context, item, held, executor=executor, packs=packs, reader=reader)
     return prove(context, item, written)
@@ -305,6 +302,14 @@ def restorable(root: Store, item: Item, metadata: Mapping[str, str]) -> Mapping[
             f"{name} would lose {' and '.join(lost.values())}; `allow_loss: [{', '.join(lost)}]` lets it go"
         )
     return metadata
+
+
+def may_go(context: Context, item: Item) -> None:
+    """Raises RefusedByGuard where what an attempt makes could not be proven, or would not stay."""
+    store, name = target(context, item), item.seen.placement.name
+    may_be_proven(store, name)
+    if tier_of(item.to):
+        may_be_kept(store, name)
 
 
 def may_be_proven(store: Store, name: str) -> None:

@@ -158,7 +158,7 @@ class _Scan:
     def _merge(
         self, scan_id: int, after: str, listing: Iterator[Listed | Skipped], lose: Callable[[Sequence[int]], object]
     ) -> int:
-        """RootPage by page of the listing against the rows of the same key range. Returns how many seem to be gone."""
+        """Page by page of the listing against the rows of the same key range. Returns how many seem to be gone."""
         lost, low = 0, after
         told = pages(listing, PAGE)
         page = self._objects(next(told))
